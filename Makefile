@@ -1,0 +1,51 @@
+# Two commands matter to a newcomer: `make demo` and `make test`. Each sets up what it needs by itself.
+UV := .uv/bin/uv
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+PYTHON ?= python3.11
+export PYTHONUNBUFFERED = 1
+
+.PHONY: setup demo up down test check lock clean help
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+setup: .venv/.ready ## .venv with everything that is locked in uv.lock
+
+$(UV):
+	@echo "setup: uv $(UV_VERSION)"
+	@$(PYTHON) -m venv .uv
+	@.uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.ready: pyproject.toml uv.lock | $(UV)
+	@echo "setup: locked dependencies into .venv (about 7 GB, most of it PyTorch)"
+	@$(UV) sync --frozen --all-extras --python $(PYTHON)
+	@touch $@
+
+demo: setup ## the main job on real scenes, on this machine
+	@$(BIN)/python -m demo
+
+up: setup ## start PostgreSQL, S3 and Airflow on loopback
+	@$(BIN)/orthostat local up
+
+down: ## stop what `make up` or `make demo` started
+	@if [ -x $(BIN)/orthostat ]; then $(BIN)/orthostat local down; fi
+
+test: setup ## every test
+	@$(BIN)/pytest tests
+
+check: setup ## format, lint, types, lock, DAGs, pipeline files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(UV) lock --check
+	$(UV) run --frozen --no-sync python -m benchmarks.locks --check
+	$(BIN)/pytest -q tests/dags/test_import.py
+	$(BIN)/orthostat pipelines check
+
+lock: $(UV) ## after a change of dependencies: uv.lock and every exported requirements file
+	$(UV) lock
+	./images/export-requirements
+
+clean: down ## remove what setup and the demo made
+	rm -rf .venv .uv .local build

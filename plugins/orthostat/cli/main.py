@@ -1,0 +1,41 @@
+"""The `orthostat` command: parses, calls one function, prints JSON or text, and turns errors into exit codes."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+
+from orthostat import __version__
+from orthostat.cli import estimate, local, pipelines, predict, step, tabulate
+from orthostat.errors import OrthostatError
+
+_COMMANDS = (predict, tabulate, estimate, pipelines, step, local)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line. Each module of this package adds its own subcommand."""
+    parser = argparse.ArgumentParser(
+        prog="orthostat",
+        description="Official statistics from satellite and aerial images.",
+        epilog="Exit code: 0 done, 1 failed (the reason is on stderr), 2 wrong usage.",
+    )
+    parser.add_argument("--version", action="version", version=f"orthostat {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        command.add_parser(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = build_parser().parse_args(argv)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s", force=True)
+    try:
+        result = arguments.run(arguments)
+    except OrthostatError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if result is not None:
+        print(result if isinstance(result, str) else json.dumps(result, allow_nan=False))
+    return 0

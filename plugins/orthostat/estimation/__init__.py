@@ -1,0 +1,1 @@
+"""Estimation: areas and accuracies from a probability sample, with their standard errors."""

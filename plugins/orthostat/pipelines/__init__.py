@@ -1,0 +1,1 @@
+"""A pipeline: one YAML file that says what is counted, where, when and by which model."""

@@ -1,0 +1,200 @@
+"""The pipeline file: what may stand in it, and what each value means."""
+
+import re
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from orthostat.errors import GridError
+from orthostat.projection import parse_projected
+
+Uri = Annotated[str, Field(min_length=1)]
+S3Uri = Annotated[str, Field(pattern=r"^s3://[^/]+")]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A part of the file: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Scenes(Section):
+    """Where scenes arrive and how to read them."""
+
+    uri: Uri
+    """Prefix of the archive."""
+    pattern: str | None = None
+    """Regular expression with the named groups `scene_id` and `acquired`, searched in the key below `uri`."""
+    acquired_format: str = "%Y%m%d"
+    """strptime format of the group `acquired`; times are UTC."""
+    stac_asset: str | None = None
+    """Set instead of `pattern` when the prefix holds STAC Items: the asset that is the image."""
+    fill: float | None = None
+    """Pixels with this value in every band hold no data, where the file itself does not say so."""
+
+    @field_validator("pattern")
+    @classmethod
+    def _named_groups(cls, pattern: str | None) -> str | None:
+        if pattern is None:
+            return None
+        try:
+            groups = re.compile(pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"is no regular expression ({error})") from error
+        missing = {"scene_id", "acquired"} - set(groups)
+        if missing:
+            raise ValueError(f"lacks the named group(s) {sorted(missing)}; write e.g. (?P<scene_id>...)")
+        return pattern
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Scenes":
+        if (self.pattern is None) == (self.stac_asset is None):
+            raise ValueError("give exactly one of 'pattern' (keys) and 'stac_asset' (STAC Items)")
+        return self
+
+
+class Model(Section):
+    """The Raster Vision model bundle and how it is run."""
+
+    bundle: Uri
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """A bundle is code: only the one with this digest is opened."""
+    chip_size: Annotated[int, Field(ge=16)] = 300
+    """Side of the model's window in pixels; 300 is Raster Vision's default."""
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    """Chips that go through the model together."""
+
+    def options(self) -> dict[str, int]:
+        """What changes the labels besides model and image; part of the prediction's key."""
+        return {"chip_size": self.chip_size, "batch_size": self.batch_size}
+
+
+class Zones(Section):
+    """The areas that statistics are about."""
+
+    uri: Uri
+    id_column: str
+    name_column: str | None = None
+    parent_column: str | None = None
+    """Column with the id of the zone that this one is part of; children must sum to their parent."""
+    version: str
+    """Version of the boundaries; it is part of every figure's provenance."""
+
+
+class Grid(Section):
+    """The common grid of a period's composite."""
+
+    crs: str
+    resolution_m: Annotated[float, Field(gt=0)]
+    """Side of a pixel, in metres."""
+    origin: tuple[float, float] = (0.0, 0.0)
+    """A corner of some pixel, in the grid's coordinates."""
+    tile_size: Annotated[int, Field(ge=16, le=8192)] = 2048
+    """Side of a composing tile in pixels; memory grows with its square."""
+
+    @field_validator("crs")
+    @classmethod
+    def _keeps_areas(cls, crs: str) -> str:
+        try:
+            parse_projected(crs)
+        except GridError as error:
+            raise ValueError(str(error)) from error
+        return crs
+
+
+class Sample(Section):
+    """The reference sample of a probability design."""
+
+    uri: Uri
+    """CSV or Parquet: unit_id, period, zone_id, stratum, x, y, reference_class."""
+    strata_uri: Uri
+    """CSV or Parquet: period, zone_id, stratum, size, area_m2."""
+    crs: str
+    """Coordinate system of the columns x and y."""
+    sample_id: str
+    """Name and version of the sample, part of every estimate's provenance."""
+    is_simulated: bool = False
+    """A simulated sample is called simulated wherever its figures appear."""
+
+
+class Judgement(Section):
+    """When a prediction is refused or flagged."""
+
+    min_valid_fraction: Share = 0.0
+    """A prediction with a smaller share of valid pixels is refused."""
+    max_share_change: Share = 0.5
+    """A class share that differs more than this from the median of the history is flagged."""
+    min_history: Annotated[int, Field(ge=1)] = 3
+    """Fewer earlier scenes make no history."""
+
+
+class Publication(Section):
+    """When a figure is published, and how."""
+
+    classes: tuple[str, ...] | None = None
+    """Names of the classes in the table; all of the model's when left out."""
+    min_coverage: Share = 0.80
+    """Below this share of the zone observed, the value stays empty (status O)."""
+    normal_coverage: Share = 0.95
+    """Below this, the value is marked as of low reliability (status U)."""
+    max_cv_pct: Annotated[float, Field(gt=0)] = 25.0
+    """Above this coefficient of variation, in per cent, the value is marked U."""
+    suppress_cv_pct: Annotated[float, Field(gt=0)] = 50.0
+    """Above this, the value is suppressed (status Q)."""
+    min_sample_size: Annotated[int, Field(ge=2)] = 30
+    """Fewer sample units in a zone and period are refused."""
+
+
+class Resources(Section):
+    """What one predict pod asks of the cluster."""
+
+    image: str = "orthostat-predict:latest"
+    stats_image: str = "orthostat-stats:latest"
+    namespace: str = "orthostat"
+    gpu: Annotated[int, Field(ge=0)] = 1
+    cpu: str = "4"
+    memory: str = "16Gi"
+    scratch: str = "20Gi"
+    """Size of the pod's only writable folder."""
+    node_selector: dict[str, str] = {}
+    spot: bool = False
+    """Whether pods may run on spot nodes."""
+    environment_secret: str | None = "orthostat-s3"
+    """Secret whose keys become the pods' environment (S3 endpoint and credentials); null for workload identity."""
+
+
+class Pipeline(Section):
+    """One pipeline file."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{1,60}$")]
+    """Name of the DAG and first column of the table."""
+    title: str
+    description: str = ""
+    scenes: Scenes
+    model: Model
+    output: S3Uri
+    """S3 URI below which everything is written."""
+    zones: Zones
+    grid: Grid
+    period: Literal["month", "quarter", "year"] = "month"
+    rule: Literal["newest", "least_cloudy", "majority"] = "newest"
+    """Which scene gives a pixel its class where valid scenes overlap."""
+    sample: Sample | None = None
+    judgement: Judgement = Judgement()
+    publication: Publication = Publication()
+    schedule: str | None = None
+    """Cron expression of the nightly run, UTC; null for none."""
+    start_date: date = date(2015, 1, 1)
+    """First day that a backfill may ask for."""
+    lookback_days: Annotated[int, Field(ge=1)] = 30
+    """A nightly run looks for scenes acquired in the last so many days."""
+    max_failed_share: Share = 0.1
+    """The run turns red when a larger share of its scenes failed."""
+    max_pods: Annotated[int, Field(ge=1, le=500)] = 200
+    """At most so many predict pods, and as many compose pods, per run."""
+    batch_mb: Annotated[float, Field(gt=0)] = 2000.0
+    """Megabytes of images that are worth a pod of their own."""
+    runner: Literal["process", "kubernetes"] = "kubernetes"
+    resources: Resources = Resources()

@@ -1,0 +1,1 @@
+"""Planning: scenes into batches, one warm pod each, written to S3 as manifests."""

@@ -1,0 +1,1 @@
+"""Statistics: the published table, its schema, its append-only releases and its exports."""

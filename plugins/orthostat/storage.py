@@ -1,0 +1,200 @@
+"""Objects by URI: `s3://bucket/key` through boto3, anything else as a local path."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from orthostat.errors import StorageError
+
+_MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
+_REPLACED = {"412", "PreconditionFailed"}
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object as a listing shows it."""
+
+    uri: str
+    etag: str
+    """Entity tag without quotes; for a local file, the MD5 of its bytes (what S3 gives for one part)."""
+    size_bytes: int
+    last_modified: datetime
+    """UTC."""
+
+
+def join(uri: str, *parts: str) -> str:
+    """Join URI parts with single slashes: `join("s3://b/a/", "c") == "s3://b/a/c"`."""
+    return "/".join([uri.rstrip("/"), *(part.strip("/") for part in parts)])
+
+
+def is_s3(uri: str) -> bool:
+    """Whether `uri` names an object in S3 rather than a local path."""
+    return uri.startswith("s3://")
+
+
+def split_s3(uri: str) -> tuple[str, str]:
+    """Bucket and key of an `s3://` URI. Raises StorageError when it names no bucket."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not is_s3(uri) or not bucket:
+        raise StorageError(f"'{uri}' is no S3 URI; write s3://BUCKET/KEY")
+    return bucket, key
+
+
+def read_bytes(uri: str) -> bytes:
+    """The object's bytes. Raises StorageError when it is missing or cannot be read."""
+    if not is_s3(uri):
+        return _local(uri).read_bytes()
+    bucket, key = split_s3(uri)
+    with _translated(uri):
+        return bytes(s3().get_object(Bucket=bucket, Key=key)["Body"].read())
+
+
+def read_json(uri: str) -> Any:
+    """The object parsed as JSON. Raises StorageError when it is missing or no JSON."""
+    data = read_bytes(uri)
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise StorageError(f"{uri} is not valid JSON ({error}); write it again") from error
+
+
+def write_bytes(uri: str, data: bytes, content_type: str = "application/octet-stream") -> None:
+    """Write the whole object or nothing, replacing what was there."""
+    if is_s3(uri):
+        bucket, key = split_s3(uri)
+        with _translated(uri):
+            s3().put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type)
+        return
+    path = Path(uri)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        file.write(data)
+    os.replace(file.name, path)  # noqa: PTH105 - the one call that is atomic and says so
+
+
+def write_json(uri: str, value: Any) -> None:
+    """Write `value` as JSON with sorted keys, so that equal values are equal bytes."""
+    write_bytes(uri, dump_json(value), "application/json")
+
+
+def dump_json(value: Any) -> bytes:
+    """`value` as canonical JSON: sorted keys, two spaces, a newline at the end."""
+    return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def digest(value: Any) -> str:
+    """SHA-256 in hex of a JSON value's canonical form."""
+    return hashlib.sha256(dump_json(value)).hexdigest()
+
+
+def describe(uri: str) -> StoredObject:
+    """Etag, size and time of one object. Raises StorageError when it is missing."""
+    if not is_s3(uri):
+        path = _local(uri)
+        with path.open("rb") as file:
+            etag = hashlib.file_digest(file, "md5").hexdigest()
+        stat = path.stat()
+        return StoredObject(uri, etag, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC))
+    bucket, key = split_s3(uri)
+    with _translated(uri):
+        head = s3().head_object(Bucket=bucket, Key=key)
+    return StoredObject(uri, head["ETag"].strip('"'), head["ContentLength"], head["LastModified"])
+
+
+def exists(uri: str) -> bool:
+    """Whether the object is there."""
+    if not is_s3(uri):
+        return Path(uri).is_file()
+    bucket, key = split_s3(uri)
+    try:
+        s3().head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _MISSING:
+            return False
+        raise StorageError(f"cannot look at {uri}: {error}; check the endpoint and the credentials") from error
+    return True
+
+
+def list_objects(uri: str) -> Iterator[StoredObject]:
+    """Every object whose URI starts with `uri`, in key order, page by page whatever their number."""
+    if not is_s3(uri):
+        folder = Path(uri)
+        paths = sorted(folder.rglob("*")) if folder.is_dir() else []
+        yield from (describe(str(path)) for path in paths if path.is_file())
+        return
+    bucket, prefix = split_s3(uri)
+    with _translated(uri):
+        for page in s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for entry in page.get("Contents", []):
+                yield StoredObject(
+                    f"s3://{bucket}/{entry['Key']}", entry["ETag"].strip('"'), entry["Size"], entry["LastModified"]
+                )
+
+
+def download(uri: str, path: Path, etag: str | None = None) -> None:
+    """Copy an object to a local file; with `etag`, only those very bytes.
+
+    Raises StorageError when the object is missing or is no longer the one with that etag.
+    """
+    if not is_s3(uri):
+        found = describe(uri).etag
+        if etag is not None and found != etag:
+            raise StorageError(f"{uri} has etag {found}, planned was {etag}: it was replaced; run the pipeline again")
+        shutil.copyfile(uri, path)
+        return
+    bucket, key = split_s3(uri)
+    condition = {"IfMatch": f'"{etag}"'} if etag is not None else {}
+    with _translated(uri), path.open("wb") as file:
+        shutil.copyfileobj(s3().get_object(Bucket=bucket, Key=key, **condition)["Body"], file, 1 << 20)
+
+
+def upload(path: Path, uri: str, content_type: str = "application/octet-stream") -> None:
+    """Copy a local file to `uri`, whole or not at all."""
+    if not is_s3(uri):
+        write_bytes(uri, path.read_bytes(), content_type)
+        return
+    bucket, key = split_s3(uri)
+    with _translated(uri):
+        s3().upload_file(str(path), bucket, key, ExtraArgs={"ContentType": content_type})
+
+
+@cache
+def s3() -> Any:
+    """The S3 client; endpoint and credentials come from the standard AWS_* variables."""
+    return boto3.client("s3", config=Config(retries={"mode": "standard", "max_attempts": 5}, max_pool_connections=32))
+
+
+def _local(uri: str) -> Path:
+    path = Path(uri)
+    if not path.is_file():
+        raise StorageError(f"there is no file {uri}; check the path")
+    return path
+
+
+@contextmanager
+def _translated(uri: str) -> Iterator[None]:
+    """Turn what boto3 raises about `uri` into a StorageError."""
+    try:
+        yield
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code in _MISSING:
+            raise StorageError(f"there is no object {uri}; check bucket and key") from error
+        if code in _REPLACED:
+            raise StorageError(f"{uri} was replaced after it was planned; run the pipeline again") from error
+        raise StorageError(f"S3 refused {uri}: {error}; check the endpoint and the credentials") from error
+    except BotoCoreError as error:
+        raise StorageError(f"S3 did not answer for {uri}: {error}; check AWS_ENDPOINT_URL_S3") from error
