@@ -55,7 +55,9 @@ class Layout:
 
     def predictions(self, model_sha256: str, options_sha256: str, prefix: str = "") -> str:
         """Prefix of all predictions of one model with one set of options; `prefix` narrows it by date."""
-        return storage.join(self.root, "predictions", short(model_sha256), short(options_sha256)) + "/" + prefix
+        return (
+            storage.join(self.root, "predictions", short(model_sha256), short(options_sha256)) + "/" + prefix
+        )
 
     def prediction(
         self, model_sha256: str, options_sha256: str, acquired: datetime, scene_id: str, etag: str
@@ -102,7 +104,7 @@ def safe(name: str) -> str:
 
 
 def day_prefixes(start: date, end: date) -> list[str]:
-    """Shortest list of date prefixes that covers the days from `start` to before `end`: whole months as `YYYY-MM`."""
+    """Shortest list of date prefixes that covers the days from `start` to before `end`."""
     prefixes = []
     day = start
     while day < end:

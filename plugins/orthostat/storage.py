@@ -124,7 +124,9 @@ def exists(uri: str) -> bool:
     except ClientError as error:
         if error.response["Error"]["Code"] in _MISSING:
             return False
-        raise StorageError(f"cannot look at {uri}: {error}; check the endpoint and the credentials") from error
+        raise StorageError(
+            f"cannot look at {uri}: {error}; check the endpoint and the credentials"
+        ) from error
     return True
 
 
@@ -140,7 +142,10 @@ def list_objects(uri: str) -> Iterator[StoredObject]:
         for page in s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for entry in page.get("Contents", []):
                 yield StoredObject(
-                    f"s3://{bucket}/{entry['Key']}", entry["ETag"].strip('"'), entry["Size"], entry["LastModified"]
+                    f"s3://{bucket}/{entry['Key']}",
+                    entry["ETag"].strip('"'),
+                    entry["Size"],
+                    entry["LastModified"],
                 )
 
 
@@ -152,13 +157,27 @@ def download(uri: str, path: Path, etag: str | None = None) -> None:
     if not is_s3(uri):
         found = describe(uri).etag
         if etag is not None and found != etag:
-            raise StorageError(f"{uri} has etag {found}, planned was {etag}: it was replaced; run the pipeline again")
+            raise StorageError(
+                f"{uri} has etag {found}, planned was {etag}: it was replaced; run the pipeline again"
+            )
         shutil.copyfile(uri, path)
         return
     bucket, key = split_s3(uri)
     condition = {"IfMatch": f'"{etag}"'} if etag is not None else {}
     with _translated(uri), path.open("wb") as file:
         shutil.copyfileobj(s3().get_object(Bucket=bucket, Key=key, **condition)["Body"], file, 1 << 20)
+
+
+def local_copy(uri: str, folder: Path) -> Path:
+    """Path of the object's bytes: the file itself when it is local, else a copy in `folder` under its name.
+
+    Raises StorageError when the object is missing.
+    """
+    if not is_s3(uri):
+        return _local(uri)
+    path = folder / uri.rsplit("/", 1)[-1]
+    download(uri, path)
+    return path
 
 
 def upload(path: Path, uri: str, content_type: str = "application/octet-stream") -> None:
@@ -174,7 +193,9 @@ def upload(path: Path, uri: str, content_type: str = "application/octet-stream")
 @cache
 def s3() -> Any:
     """The S3 client; endpoint and credentials come from the standard AWS_* variables."""
-    return boto3.client("s3", config=Config(retries={"mode": "standard", "max_attempts": 5}, max_pool_connections=32))
+    return boto3.client(
+        "s3", config=Config(retries={"mode": "standard", "max_attempts": 5}, max_pool_connections=32)
+    )
 
 
 def _local(uri: str) -> Path:

@@ -1,4 +1,4 @@
-"""The `orthostat` command: parses, calls one function, prints JSON or text, and turns errors into exit codes."""
+"""The `orthostat` command: one parser, one function per command, errors as exit codes."""
 
 import argparse
 import json
@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from orthostat import __version__
-from orthostat.cli import estimate, local, pipelines, predict, step, tabulate
+from orthostat.cli import estimate, local, pipelines, predict, statistics, step, tabulate
 from orthostat.errors import OrthostatError
 
-_COMMANDS = (predict, tabulate, estimate, pipelines, step, local)
+_COMMANDS = (predict, tabulate, estimate, statistics, pipelines, step, local)
 
 
 def build_parser() -> argparse.ArgumentParser:

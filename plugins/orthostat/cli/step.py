@@ -1,9 +1,153 @@
-"""Placeholder of `orthostat step` until its owner writes it."""
+"""`orthostat step`: the steps of a run, as Airflow and its pods call them."""
 
 import argparse
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
+
+Result = dict[str, Any]
+"""`note`: a sentence for the run's note; `work`: manifests for the mapped step that follows."""
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add the subcommand."""
-    commands.add_parser("step")
+    parser = commands.add_parser(
+        "step",
+        help="run one step of a pipeline's run",
+        description="Run one step of a pipeline's run. Each step reads what the one before left in S3, "
+        "prints JSON, and may be run again at any time.",
+    )
+    steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
+    _add_plan(steps)
+    for name, (run, help_text, option) in _WORK_STEPS.items():
+        step = _add(steps, name, run, help_text)
+        step.add_argument(option, required=True, metavar="URI", dest="uri", help="the pod's manifest")
+    for name, (run, help_text) in _RUN_STEPS.items():
+        step = _add(steps, name, run, help_text)
+        step.add_argument("--root", required=True, metavar="URI", help="the pipeline's output")
+        step.add_argument("--run-id", required=True, metavar="ID", help="the run, as `step plan` was told")
+
+
+def _add(steps: Any, name: str, run: Callable[[argparse.Namespace], Result], help_text: str) -> Any:
+    step = steps.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
+    step.set_defaults(run=run)
+    return step
+
+
+def _add_plan(steps: Any) -> None:
+    step = _add(steps, "plan", plan, "list the scenes of a window and write the batches to predict")
+    step.add_argument(
+        "--pipeline", required=True, metavar="NAME", help="name of the pipeline file, without .yaml"
+    )
+    step.add_argument(
+        "--run-id", required=True, metavar="ID", help="name of the run; its manifests lie below it"
+    )
+    moment = {"required": True, "metavar": "TIME", "type": _moment}
+    step.add_argument("--start", **moment, help="first moment of acquisition, ISO 8601 with UTC offset")
+    step.add_argument("--end", **moment, help="end of the window, exclusive, ISO 8601 with UTC offset")
+    step.add_argument("--re-predict", action="store_true", help="also predict what is predicted already")
+
+
+def plan(arguments: argparse.Namespace) -> Result:
+    """List, plan, and return the batches' manifests."""
+    from orthostat.pipelines.load import find_pipeline
+    from orthostat.pipelines.window import Window
+    from orthostat.planning.plan import make_plan
+
+    window = Window(arguments.start, arguments.end)
+    made = make_plan(
+        find_pipeline(arguments.pipeline), arguments.run_id, window, is_repredicted=arguments.re_predict
+    )
+    counts = f"{made.listed} scenes listed, {made.planned} to predict in {len(made.batches)} batches"
+    return {"note": f"acquired {window}: {counts}", "work": list(made.batches)}
+
+
+def predict(arguments: argparse.Namespace) -> Result:
+    """Predict one batch."""
+    from orthostat.planning.manifest import read_batch
+    from orthostat.prediction.batch import predict_batch
+
+    predict_batch(read_batch(arguments.uri))
+    return {}
+
+
+def verify(arguments: argparse.Namespace) -> Result:
+    """Compare the plan with what lies in S3."""
+    from orthostat.judgement.verify import describe_failures, verify
+    from orthostat.planning.plan import read_plan
+
+    verification = verify(read_plan(arguments.root, arguments.run_id))
+    failures = f"; failed: {describe_failures(verification)}" if verification.failures else ""
+    return {"note": f"{len(verification.committed)} of {verification.planned} scenes predicted{failures}"}
+
+
+def judge(arguments: argparse.Namespace) -> Result:
+    """Judge the predictions and return the manifests of the tiles to compose."""
+    from orthostat.planning.plan import read_plan
+    from orthostat.steps.judge import judge_run
+
+    work, note = judge_run(read_plan(arguments.root, arguments.run_id))
+    return {"note": note, "work": [uri for period in work.periods for uri in period.work_uris]}
+
+
+def compose(arguments: argparse.Namespace) -> Result:
+    """Compose the tiles of one manifest."""
+    from orthostat.aggregation.compose import compose
+    from orthostat.aggregation.work import read_work
+
+    compose(read_work(arguments.uri))
+    return {}
+
+
+def tabulate(arguments: argparse.Namespace) -> Result:
+    """Tabulate the tiles of one manifest."""
+    from orthostat.aggregation.tabulate import tabulate
+    from orthostat.aggregation.work import read_work
+
+    tabulate(read_work(arguments.uri))
+    return {}
+
+
+def estimate(arguments: argparse.Namespace) -> Result:
+    """Sum up each period, check its identities and add what the reference sample says."""
+    from orthostat.planning.plan import read_plan
+    from orthostat.steps.estimate import estimate_run
+
+    return {"note": estimate_run(read_plan(arguments.root, arguments.run_id))}
+
+
+def release(arguments: argparse.Namespace) -> Result:
+    """Release the changed periods."""
+    from orthostat.planning.plan import read_plan
+    from orthostat.steps.release import release_run
+
+    return {"note": release_run(read_plan(arguments.root, arguments.run_id))}
+
+
+def gate(arguments: argparse.Namespace) -> Result:
+    """Fail when too many scenes failed."""
+    from orthostat.judgement.verify import require_tolerance
+    from orthostat.planning.plan import read_plan
+
+    return {"note": require_tolerance(read_plan(arguments.root, arguments.run_id))}
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"'{text}' has no UTC offset; write e.g. 2024-01-01T00:00:00+00:00")
+    return moment
+
+
+_WORK_STEPS: dict[str, tuple[Callable[[argparse.Namespace], Result], str, str]] = {
+    "predict": (predict, "predict the scenes of one batch", "--batch"),
+    "compose": (compose, "compose the tiles of one manifest: one class per ground pixel", "--work"),
+    "tabulate": (tabulate, "measure class areas per zone in the tiles of one manifest", "--work"),
+}
+_RUN_STEPS: dict[str, tuple[Callable[[argparse.Namespace], Result], str]] = {
+    "verify": (verify, "prove from S3 that every planned scene has an Item or a failure record"),
+    "judge": (judge, "give every prediction a verdict and plan the periods that changed"),
+    "estimate": (estimate, "sum up each period, check its identities, add the sample's estimates"),
+    "release": (release, "write a new version of the table where figures changed"),
+    "gate": (gate, "fail when more scenes failed than the pipeline tolerates"),
+}

@@ -1,1 +1,1 @@
-"""The services of one machine: PostgreSQL, an S3 server and Airflow, on loopback."""
+"""The services of one machine: PostgreSQL, an S3 server and Airflow, all on loopback."""

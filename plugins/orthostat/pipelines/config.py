@@ -162,7 +162,7 @@ class Resources(Section):
     spot: bool = False
     """Whether pods may run on spot nodes."""
     environment_secret: str | None = "orthostat-s3"
-    """Secret whose keys become the pods' environment (S3 endpoint and credentials); null for workload identity."""
+    """Secret whose keys become the pods' environment (S3 credentials); null for workload identity."""
 
 
 class Pipeline(Section):

@@ -37,9 +37,9 @@ class Prediction:
     """URI of the class raster: uint8 class ids, nodata 255."""
     acquired: datetime
     crs: str
-    """As `EPSG:code`, else WKT."""
+    """Of the labels as written; `EPSG:code`, else WKT."""
     shape: tuple[int, int]
-    """Rows and columns."""
+    """Rows and columns of the labels as written."""
     transform: tuple[float, float, float, float, float, float]
     """Affine coefficients a, b, c, d, e, f from (column, row) to (x, y)."""
     classes: tuple[LabelClass, ...]
@@ -54,6 +54,10 @@ class Prediction:
     source_uri: str
     source_etag: str
     source_last_modified: datetime
+    source_crs: str
+    """Of the image, to be held against the labels' own `crs`."""
+    source_shape: tuple[int, int]
+    """Rows and columns of the image, to be held against the labels' own `shape`."""
     code_version: str
     software: dict[str, str]
     """Versions of what computed the labels."""
@@ -72,7 +76,9 @@ class Prediction:
         """The Item as JSON (STAC 1.1 with proj, raster, classification and processing fields)."""
         west, south, east, north = self.bounds
         ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-        geometry = transform_geom(self.crs, "EPSG:4326", {"type": "Polygon", "coordinates": [ring]}, precision=7)
+        geometry = transform_geom(
+            self.crs, "EPSG:4326", {"type": "Polygon", "coordinates": [ring]}, precision=7
+        )
         longitudes, latitudes = zip(*(point[:2] for point in geometry["coordinates"][0]), strict=True)
         item = pystac.Item(
             id=self.scene_id,
@@ -87,7 +93,11 @@ class Prediction:
         return result
 
     def _properties(self) -> dict[str, Any]:
-        code = {"proj:code": self.crs} if self.crs.startswith("EPSG:") else {"proj:code": None, "proj:wkt2": self.crs}
+        code = (
+            {"proj:code": self.crs}
+            if self.crs.startswith("EPSG:")
+            else {"proj:code": None, "proj:wkt2": self.crs}
+        )
         cloud = {} if self.cloud_cover_pct is None else {"eo:cloud_cover": self.cloud_cover_pct}
         return {
             **code,
@@ -103,6 +113,8 @@ class Prediction:
             "orthostat:source_uri": self.source_uri,
             "orthostat:source_etag": self.source_etag,
             "orthostat:source_last_modified": self.source_last_modified.isoformat(),
+            "orthostat:source_crs": self.source_crs,
+            "orthostat:source_shape": list(self.source_shape),
             "orthostat:histogram": {str(class_id): pixels for class_id, pixels in self.histogram.items()},
             "orthostat:valid_fraction": self.valid_fraction,
             "orthostat:value_ranges": [list(pair) for pair in self.value_ranges],
@@ -127,19 +139,20 @@ class Prediction:
         try:
             return cls._from_stac(item)
         except (KeyError, TypeError, ValueError) as error:
-            raise StorageError(f"{uri} is no Item of a prediction ({error!r}); delete it and predict again") from error
+            raise StorageError(
+                f"{uri} is no Item of a prediction ({error!r}); delete it and predict again"
+            ) from error
 
     @classmethod
     def _from_stac(cls, item: dict[str, Any]) -> "Prediction":
         properties, asset = item["properties"], item["assets"]["labels"]
-        rows, columns = properties["proj:shape"]
         a, b, c, d, e, f = properties["proj:transform"]
         return cls(
             scene_id=item["id"],
             labels_href=asset["href"],
             acquired=datetime.fromisoformat(properties["datetime"]),
             crs=properties["proj:code"] or properties["proj:wkt2"],
-            shape=(rows, columns),
+            shape=_pair(properties["proj:shape"]),
             transform=(a, b, c, d, e, f),
             classes=tuple(
                 LabelClass(entry["value"], entry["name"], entry["color_hint"])
@@ -153,7 +166,14 @@ class Prediction:
             source_uri=properties["orthostat:source_uri"],
             source_etag=properties["orthostat:source_etag"],
             source_last_modified=datetime.fromisoformat(properties["orthostat:source_last_modified"]),
+            source_crs=properties["orthostat:source_crs"],
+            source_shape=_pair(properties["orthostat:source_shape"]),
             code_version=properties["processing:version"],
             software=properties["processing:software"],
             cloud_cover_pct=properties.get("eo:cloud_cover"),
         )
+
+
+def _pair(values: list[int]) -> tuple[int, int]:
+    first, second = values
+    return first, second

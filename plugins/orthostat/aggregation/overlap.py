@@ -1,0 +1,110 @@
+"""Where scenes overlap: which one gives a pixel its class."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+from rasterio.enums import Resampling
+from rasterio.io import DatasetReader
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from orthostat.aggregation.grid import Tile, find_offset, tile_transform
+from orthostat.aggregation.work import UNOBSERVED
+from orthostat.errors import GridError
+from orthostat.pipelines.config import Grid
+from orthostat.prediction.item import NODATA, Prediction
+from orthostat.projection import parse_crs
+
+Labels = npt.NDArray[np.uint8]
+
+
+def rank_scene(rule: str, scene: Prediction) -> tuple[float, datetime, str, str]:
+    """Sort key under which the greatest of the valid scenes wins a pixel.
+
+    `newest`: the latest acquired. `least_cloudy`: the least cloud cover, where unknown counts as 100 %, then
+    the latest. `majority`: as `newest`, for ties. Last the scene id, so that no order of
+    inputs counts.
+    """
+    cloud = 100.0 if scene.cloud_cover_pct is None else scene.cloud_cover_pct
+    clearness = -cloud if rule == "least_cloudy" else 0.0
+    return clearness, scene.acquired, scene.scene_id, scene.labels_href
+
+
+def paint(layers: Iterable[Labels], shape: tuple[int, int]) -> Labels:
+    """The last valid layer's class per pixel; 255 where layers hold nodata only, 254 where there is none.
+
+    `layers` are uint8 of `shape`, by rising rank: class ids, 255 nodata, 254 outside the scene.
+    """
+    result = np.full(shape, UNOBSERVED, dtype=np.uint8)
+    for layer in layers:
+        is_new = (layer < UNOBSERVED) | ((layer == NODATA) & (result == UNOBSERVED))
+        np.copyto(result, layer, where=is_new)
+    return result
+
+
+def vote(layers: Iterable[Labels], shape: tuple[int, int], count: int) -> Labels:
+    """The class of most valid layers per pixel; among tied classes, the one that the highest rank gives.
+
+    `layers` as for `paint`, `count` of them. A class's score is its votes, then the rank of its last voter:
+    one number per pixel and class.
+    """
+    result = np.full(shape, UNOBSERVED, dtype=np.uint8)
+    scores: dict[int, npt.NDArray[np.uint32]] = {}
+    for rank, layer in enumerate(layers):
+        result[layer == NODATA] = NODATA
+        for class_id in np.unique(layer[layer < UNOBSERVED]).tolist():
+            score = scores.setdefault(class_id, np.zeros(shape, dtype=np.uint32))
+            has_vote = layer == class_id
+            score[has_vote] = (score[has_vote] // count + 1) * count + rank
+    best = np.zeros(shape, dtype=np.uint32)
+    for class_id, score in scores.items():
+        is_better = score > best
+        result[is_better] = class_id
+        best[is_better] = score[is_better]
+    return result
+
+
+def read_strip(scene: DatasetReader, grid: Grid, tile: Tile, first_row: int, rows: int) -> Labels:
+    """`rows` rows of a tile from one scene, uint8 of shape (rows, tile_size), 254 outside the scene.
+
+    A plain read where the scene lies on the grid, else nearest neighbour: a pixel takes the class of the
+    scene's pixel that its centre falls into. Raises GridError when the raster is not uint8 with nodata 255.
+    """
+    if scene.dtypes != ("uint8",) or scene.nodata != NODATA:
+        raise GridError(
+            f"{scene.name} has the types {scene.dtypes} and nodata {scene.nodata}, needed is one uint8 band "
+            f"with nodata {NODATA}; predict the scene again"
+        )
+    transform = tile_transform(grid, tile, first_row)
+    crs = parse_crs(grid.crs)
+    is_same = parse_crs(scene.crs).equals(crs, ignore_axis_order=True)
+    offset = find_offset(transform, scene.transform, scene.shape) if is_same else None
+    if offset is not None:
+        return _read_aligned(scene, offset, (rows, grid.tile_size))
+    options = {
+        "crs": crs.to_wkt(),
+        "transform": transform,
+        "width": grid.tile_size,
+        "height": rows,
+        "resampling": Resampling.nearest,
+        "src_nodata": UNOBSERVED,  # 255 is then copied like a class, and what no pixel reaches stays 254
+        "nodata": UNOBSERVED,
+        "tolerance": 0,  # the exact transformation: an approximate one depends on the strip
+    }
+    with WarpedVRT(scene, **options) as warped:
+        labels: Labels = warped.read(1)
+    return labels
+
+
+def _read_aligned(scene: DatasetReader, offset: tuple[int, int], shape: tuple[int, int]) -> Labels:
+    """Copy the part of the scene that lies in a strip; `offset` is the scene's first column and row there."""
+    strip = np.full(shape, UNOBSERVED, dtype=np.uint8)
+    column, row = offset
+    left, right = max(column, 0), min(column + scene.width, shape[1])
+    top, bottom = max(row, 0), min(row + scene.height, shape[0])
+    if left < right and top < bottom:
+        window = Window(left - column, top - row, right - left, bottom - top)
+        strip[top:bottom, left:right] = scene.read(1, window=window)
+    return strip

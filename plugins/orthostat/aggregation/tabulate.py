@@ -1,0 +1,121 @@
+"""Tabulate: the area of each class in each zone, with border pixels shared by exact coverage."""
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import rasterio
+import shapely
+from affine import Affine
+from exactextract import exact_extract
+from exactextract.operation import Operation
+from exactextract.raster import NumPyRasterSource
+from pyproj import CRS
+
+from orthostat import storage
+from orthostat.aggregation.areas import check_measurable, measure_polygons, measure_rows, split_rows
+from orthostat.aggregation.borders import project_zones
+from orthostat.aggregation.grid import tile_bounds, tile_box, tile_transform
+from orthostat.aggregation.work import TileWork, tabulation_uri, tile_uri
+from orthostat.aggregation.zones import ZoneSet, read_pipeline_zones
+from orthostat.errors import GridError
+from orthostat.projection import parse_projected
+
+logger = logging.getLogger(__name__)
+
+
+def tabulate(work: TileWork) -> None:
+    """Write the partial tabulation of the work's tiles, to be summed by `table.combine`.
+
+    JSON: {"tiles": {"COL_ROW": {ZONE: {"area_m2": by geometry, "values": {VALUE: m2}}}}}; a tile that no zone
+    touches has no zones. Raises ZonesError, GridError, StorageError.
+    """
+    crs = parse_projected(work.grid.crs)
+    zones = project_zones(read_pipeline_zones(work.zones), crs, work.grid.resolution_m)
+    tree = shapely.STRtree(zones.geometries)
+    tiles = {}
+    for tile in work.tiles:
+        check_measurable(crs, tile_bounds(work.grid, tile))
+        labels = _read_tile(tile_uri(work, tile))
+        box = tile_box(work.grid, tile)
+        indices, parts = clip_zones(zones, tree, box)
+        areas = measure_polygons(crs, parts).tolist()
+        values = measure_values(labels, tile_transform(work.grid, tile), crs, parts, crs)
+        tiles[f"{tile[0]}_{tile[1]}"] = {
+            zones.ids[index]: {"area_m2": area, "values": {str(value): m2 for value, m2 in counted.items()}}
+            for index, area, counted in zip(indices, areas, values, strict=True)
+        }
+        logger.info("tabulated tile %s_%s of %s in %d zones", *tile, work.period, len(indices))
+    storage.write_json(tabulation_uri(work), {"tiles": tiles})
+
+
+def clip_zones(
+    zones: ZoneSet, tree: shapely.STRtree, box: shapely.Polygon
+) -> tuple[list[int], npt.NDArray[np.object_]]:
+    """Indices of the zones that share some area with `box`, and that part of each as (multi)polygons."""
+    touching = np.sort(tree.query(box, predicate="intersects"))
+    indices, parts = [], []
+    for index, part in zip(
+        touching.tolist(), shapely.intersection(zones.geometries[touching], box), strict=True
+    ):
+        polygons = [p for p in shapely.get_parts(part) if p.geom_type == "Polygon" and p.area > 0]
+        if polygons:
+            indices.append(index)
+            parts.append(shapely.MultiPolygon(polygons))
+    return indices, np.array(parts, dtype=object)
+
+
+def measure_values(
+    labels: npt.NDArray[Any],
+    transform: Affine,
+    crs: CRS,
+    polygons: npt.NDArray[np.object_],
+    polygons_crs: CRS,
+) -> list[dict[int, float]]:
+    """Area in m2 of each value of `labels` in each polygon, values rising.
+
+    `labels` is an integer array of shape (rows, columns), north up; a pixel cut by a polygon's border counts
+    with the share that lies inside. No value is special: nodata values are measured like any other. Raises
+    GridError when labels and polygons are not in one coordinate system (exactextract would give zeros).
+    """
+    if not crs.equals(polygons_crs, ignore_axis_order=True):
+        raise GridError(
+            f"the labels are in {crs.name}, the zones in {polygons_crs.name}; project the zones first"
+        )
+    if len(polygons) == 0:
+        return []
+    rows, columns = labels.shape
+    cuts = split_rows(crs, transform)
+    fine = transform * Affine.scale(1, 1 / cuts)
+    areas = measure_rows(crs, fine, rows * cuts)[:, None]
+    west, north = transform * (0, 0)
+    east, south = transform * (columns, rows)
+    extent = {"xmin": west, "ymin": south, "xmax": east, "ymax": north, "srs_wkt": crs.to_wkt()}
+    # Without names exactextract takes the two rasters for one.
+    values = NumPyRasterSource(np.repeat(labels, cuts, axis=0), name="labels", **extent)
+    weights = NumPyRasterSource(np.broadcast_to(areas, (rows * cuts, columns)), name="areas", **extent)
+    operations: Sequence[Operation] = [
+        Operation("unique", "values", values),
+        Operation("weighted_frac", "shares", values, weights),
+        Operation("sum", "area_m2", weights),
+    ]
+    frame = gpd.GeoDataFrame(geometry=polygons, crs=crs)
+    found = exact_extract(values, frame, operations, output="pandas", max_cells_in_memory=10**7)
+    return [
+        {int(value): float(share * area) for value, share in sorted(zip(row_values, shares, strict=True))}
+        for row_values, shares, area in zip(found["values"], found["shares"], found["area_m2"], strict=True)
+    ]
+
+
+def _read_tile(uri: str) -> npt.NDArray[np.uint8]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        rasterio.open(storage.local_copy(uri, Path(folder))) as tile,
+    ):
+        labels: npt.NDArray[np.uint8] = tile.read(1)
+    return labels

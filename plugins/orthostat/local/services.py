@@ -1,0 +1,225 @@
+"""Start, stop and describe the services of one machine."""
+
+import fcntl
+import importlib.metadata
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+from psycopg.sql import SQL, Literal
+
+from orthostat.errors import ServiceError
+from orthostat.local import configuration, postgres, process
+from orthostat.local.airflow_client import read_health
+from orthostat.local.configuration import Configuration
+from orthostat.local.environment import environment, inherited, service_settings, write_password
+from orthostat.local.process import Program
+
+_AIRFLOW = {
+    "api-server": ["api-server"],
+    # Their log servers would listen on every interface; on one machine the logs are read from the disk.
+    "scheduler": ["scheduler", "--skip-serve-logs"],
+    "dag-processor": ["dag-processor"],
+    "triggerer": ["triggerer", "--skip-serve-logs"],
+}
+_READY_WITHIN_S = 300
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """One service as it is now."""
+
+    name: str
+    pid: int | None
+    """None when it does not run."""
+    ready: bool
+    log_path: Path
+
+
+def start(local_dir: Path) -> Configuration:
+    """Start every service that does not run, or runs with other settings, and wait until all are ready.
+
+    Returns the ports and the password. Raises ServiceError with the end of its log when a service fails.
+    """
+    local_dir = local_dir.resolve()
+    local_dir.mkdir(parents=True, exist_ok=True)
+    with _alone(local_dir):
+        _choose_ports(local_dir)
+        start_postgres(local_dir, _s3(local_dir))
+        postgres.ensure_database(local_dir, "orthostat")
+        write_password(local_dir)
+        _migrate(local_dir)
+        _bring_up(_airflow(local_dir))
+    return configuration.read(local_dir)
+
+
+def stop(local_dir: Path) -> list[str]:
+    """End every service with all its children; returns the names of those that ran, Airflow's first."""
+    local_dir = local_dir.resolve()
+    if not (local_dir / "run").is_dir():
+        return []
+    with _alone(local_dir):
+        stopped = process.stop([*_airflow(local_dir), _s3(local_dir)])
+        return stopped + stop_postgres(local_dir)
+
+
+def start_postgres(local_dir: Path, *others: Program) -> None:
+    """Start PostgreSQL, together with programs that do not need it, unless they run already."""
+    program = postgres.program(local_dir)
+    if process.find(program) is None:
+        postgres.prepare(local_dir)
+    _bring_up([program, *others])
+
+
+def stop_postgres(local_dir: Path) -> list[str]:
+    """End PostgreSQL; returns its name if it ran."""
+    stopped = process.stop([postgres.program(local_dir)])
+    postgres.remove_socket_dir(local_dir)
+    return stopped
+
+
+def status(local_dir: Path) -> list[ServiceStatus]:
+    """Every service, in the order in which they start."""
+    local_dir = local_dir.resolve()
+    programs = [postgres.program(local_dir), _s3(local_dir), *_airflow(local_dir)]
+    running = {program.name: process.find(program) for program in programs}
+    ready = _ready(local_dir, [program for program in programs if running[program.name]])
+    return [
+        ServiceStatus(program.name, found.pid if found else None, program.name in ready, program.log_path)
+        for program in programs
+        for found in [running[program.name]]
+    ]
+
+
+def _s3(local_dir: Path) -> Program:
+    port = configuration.read(local_dir).s3_port
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    return Program("s3", command, local_dir, inherited=inherited())
+
+
+def _airflow(local_dir: Path) -> list[Program]:
+    settings = service_settings(local_dir)
+    return [
+        Program(name, [sys.executable, "-m", "airflow", *arguments], local_dir, settings, inherited())
+        for name, arguments in _AIRFLOW.items()
+    ]
+
+
+def _choose_ports(local_dir: Path) -> None:
+    """Keep the ports of the last start; move to the next free one where somebody else has taken it."""
+    chosen = configuration.read(local_dir)
+    taken = {"api_port": _airflow(local_dir)[0], "s3_port": _s3(local_dir)}
+    ports = {
+        name: configuration.free_port(getattr(chosen, name))
+        for name, program in taken.items()
+        if process.find(program) is None
+    }
+    configuration.write(local_dir, chosen.model_copy(update=ports))
+
+
+def _bring_up(programs: Sequence[Program]) -> None:
+    """Launch the programs that do not run as they should, all at once, and wait until all are ready."""
+    outdated = [program for program in programs if process.find(program) and not process.is_current(program)]
+    for name in process.stop(outdated):
+        logger.info("%-13s stopped: its settings have changed", name)
+    started = time.monotonic()
+    launched = {program.name for program in programs if process.find(program) is None}
+    for program in programs:
+        if program.name in launched:
+            process.launch(program)
+    waiting = list(programs)
+    while waiting:
+        for program in waiting:
+            process.require_alive(program)
+        ready = _ready(programs[0].local_dir, waiting)
+        seconds = time.monotonic() - started
+        for name in [program.name for program in waiting if program.name in ready]:
+            logger.info(
+                "%-13s %s", name, f"ready after {seconds:.0f} s" if name in launched else "runs already"
+            )
+        waiting = [program for program in waiting if program.name not in ready]
+        if waiting and seconds > _READY_WITHIN_S:
+            late = waiting[0]
+            raise ServiceError(
+                f"{late.name} is not ready after {_READY_WITHIN_S} s; {process.describe_log(late)}"
+            )
+        time.sleep(0.5 if waiting else 0)
+
+
+def _ready(local_dir: Path, programs: Sequence[Program]) -> set[str]:
+    """The names of the programs that answer."""
+    names = {program.name for program in programs}
+    chosen = configuration.read(local_dir)
+    ready = set()
+    if "postgres" in names and postgres.is_ready(local_dir):
+        ready.add("postgres")
+    if "s3" in names and _answers(chosen.s3_endpoint):
+        ready.add("s3")
+    if names & set(_AIRFLOW):
+        health = read_health(chosen.address)
+        ready |= {program.name for program in programs if health and _is_healthy(program, health)}
+    return ready
+
+
+def _is_healthy(program: Program, health: dict[str, dict[str, str | None]]) -> bool:
+    """Whether Airflow's report says so of this very process, not of the one before it."""
+    if program.name == "api-server":
+        return health["metadatabase"]["status"] == "healthy"
+    key = program.name.replace("-", "_")
+    found, heartbeat = process.find(program), health.get(key, {}).get(f"latest_{key}_heartbeat")
+    if found is None or heartbeat is None or health[key]["status"] != "healthy":
+        return False
+    # The start is known to a second, and no service reports within its first.
+    return datetime.fromisoformat(heartbeat).timestamp() > float(found.create_time()) + 1
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, trust_env=False, timeout=5).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _migrate(local_dir: Path) -> None:
+    """Make or upgrade Airflow's tables, once for each version of Airflow: the database remembers which."""
+    postgres.ensure_database(local_dir, "airflow")
+    mark = f"migrated by Airflow {importlib.metadata.version('apache-airflow-core')}"
+    query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'airflow'"
+    with postgres.connect(local_dir) as connection:
+        if connection.execute(query).fetchone() == (mark,):
+            return
+        started = time.monotonic()
+        log_path = local_dir / "logs" / "migrate.log"
+        with log_path.open("wb") as log:
+            command = [sys.executable, "-m", "airflow", "db", "migrate"]
+            done = subprocess.run(
+                command, env=environment(local_dir), stdout=log, stderr=subprocess.STDOUT, check=False
+            )
+        if done.returncode:
+            raise ServiceError(
+                f"`airflow db migrate` failed with {done.returncode}; see {log_path}, and start again"
+            )
+        connection.execute(SQL("COMMENT ON DATABASE airflow IS {}").format(Literal(mark)))
+        logger.info("%-13s made after %.0f s", "tables", time.monotonic() - started)
+
+
+@contextmanager
+def _alone(local_dir: Path) -> Iterator[None]:
+    """Keep two commands from starting and stopping the same services at once."""
+    with (local_dir / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ServiceError(
+                f"another command starts or stops the services of {local_dir}; wait for it"
+            ) from error
+        yield

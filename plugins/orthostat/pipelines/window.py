@@ -1,0 +1,99 @@
+"""Which acquisitions a run is about, and which period a moment belongs to."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Literal
+
+from orthostat.errors import ConfigurationError
+
+PeriodLength = Literal["month", "quarter", "year"]
+FREQUENCY: dict[PeriodLength, str] = {"month": "M", "quarter": "Q", "year": "A"}
+"""SDMX CL_FREQ code of each length."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Acquisitions from `start` to before `end`."""
+
+    start: datetime
+    """UTC."""
+    end: datetime
+    """UTC, exclusive."""
+
+    def __contains__(self, moment: datetime) -> bool:
+        return self.start <= moment < self.end
+
+    def __str__(self) -> str:
+        return f"{_plain(self.start)} to {_plain(self.end)} (exclusive)"
+
+
+def window_of_days(first: date, last: date) -> Window:
+    """The days from `first` to `last`, both included: what a person types into a form."""
+    if last < first:
+        raise ConfigurationError(f"the last day {last} is before the first day {first}; swap them")
+    return Window(_midnight(first), _midnight(last + timedelta(days=1)))
+
+
+def resolve_window(
+    first: date | None,
+    last: date | None,
+    interval: tuple[datetime, datetime] | None,
+    lookback_days: int | None,
+) -> Window:
+    """The window of a run: the days of its form, else its data interval.
+
+    With `lookback_days` (a nightly run) the interval's end is kept and its start moved so far back, so that
+    scenes that arrive late are found; without it (a backfill) the interval is taken as it is.
+
+    Raises ConfigurationError when neither is there, or only one of the two days is given.
+    """
+    if (first is None) != (last is None):
+        raise ConfigurationError(f"from is {first}, to is {last}; give both days or neither")
+    if first is not None and last is not None:
+        return window_of_days(first, last)
+    if interval is None:
+        raise ConfigurationError("the run has neither days nor a data interval; fill in 'from' and 'to'")
+    start, end = interval
+    if lookback_days is not None:
+        start = min(start, end - timedelta(days=lookback_days))
+    return Window(start.astimezone(UTC), end.astimezone(UTC))
+
+
+def period_of(moment: datetime, length: PeriodLength) -> str:
+    """Name of the period that `moment` (UTC) lies in: `2025-03`, `2025-Q1` or `2025`."""
+    moment = moment.astimezone(UTC)
+    if length == "year":
+        return f"{moment:%Y}"
+    if length == "quarter":
+        return f"{moment:%Y}-Q{(moment.month + 2) // 3}"
+    return f"{moment:%Y-%m}"
+
+
+def period_window(period: str, length: PeriodLength) -> Window:
+    """First moment of the period and of the next: the inverse of `period_of`."""
+    year = int(period[:4])
+    if length == "year":
+        return Window(_midnight(date(year, 1, 1)), _midnight(date(year + 1, 1, 1)))
+    months = 3 if length == "quarter" else 1
+    month = int(period[6:]) * 3 - 2 if length == "quarter" else int(period[5:])
+    following = month + months
+    end = date(year + (following > 12), (following - 1) % 12 + 1, 1)
+    return Window(_midnight(date(year, month, 1)), _midnight(end))
+
+
+def periods_in(window: Window, length: PeriodLength) -> list[str]:
+    """Every period that the window touches, in order."""
+    periods = []
+    moment = window.start
+    while moment < window.end:
+        periods.append(period_of(moment, length))
+        moment = period_window(periods[-1], length).end
+    return periods
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, UTC)
+
+
+def _plain(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d}" if moment.time() == time.min else f"{moment:%Y-%m-%d %H:%M}"

@@ -1,0 +1,133 @@
+"""The plan of a run: which scenes are to be predicted, in which batches."""
+
+import heapq
+import math
+from collections.abc import Sequence
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from orthostat import storage
+from orthostat.layout import Layout
+from orthostat.pipelines.config import Pipeline
+from orthostat.pipelines.window import Window, periods_in
+from orthostat.planning.manifest import Batch, read_batch, write_manifest
+from orthostat.prediction.failure import Failure
+from orthostat.scenes.archive import list_scenes
+from orthostat.scenes.ledger import Ledger, new_scenes, read_ledger
+from orthostat.scenes.scene import Scene
+
+
+class Plan(BaseModel):
+    """What a run set out to do; it holds the pipeline as it was, so that later steps need no file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pipeline: Pipeline
+    run_id: str
+    start: datetime
+    """First moment of acquisition that the run is about, UTC."""
+    end: datetime
+    """UTC, exclusive."""
+    listed: int
+    """Scenes in the archive that were acquired in the window."""
+    planned: int
+    """Scenes to be predicted."""
+    batches: tuple[str, ...]
+    """URIs of the batches' manifests."""
+
+    @property
+    def window(self) -> Window:
+        """The acquisitions that the run is about."""
+        return Window(self.start, self.end)
+
+    @property
+    def periods(self) -> list[str]:
+        """Every period that the window touches."""
+        return periods_in(self.window, self.pipeline.period)
+
+    @property
+    def layout(self) -> Layout:
+        """The pipeline's keys."""
+        return Layout(self.pipeline.output)
+
+    def scenes(self) -> list[Scene]:
+        """The planned scenes, read from the manifests."""
+        return [scene for uri in self.batches for scene in read_batch(uri).scenes]
+
+
+def make_plan(pipeline: Pipeline, run_id: str, window: Window, *, is_repredicted: bool = False) -> Plan:
+    """List the window's scenes, leave out what is committed, and write the batches and the plan to S3.
+
+    Raises SceneError when the archive holds no scene at all.
+    """
+    scenes = list_scenes(pipeline.scenes, window)
+    ledger = pipeline_ledger(pipeline, window)
+    planned = scenes if is_repredicted else new_scenes(scenes, ledger, _image_failures(scenes, ledger))
+    layout = Layout(pipeline.output)
+    batches = []
+    for number, batch in enumerate(balance(planned, batch_count(planned, pipeline))):
+        batches.append(layout.batch(run_id, number))
+        write_manifest(batches[-1], _manifest(pipeline, batch, is_repredicted))
+    plan = Plan(
+        pipeline=pipeline,
+        run_id=run_id,
+        start=window.start,
+        end=window.end,
+        listed=len(scenes),
+        planned=len(planned),
+        batches=tuple(batches),
+    )
+    write_manifest(layout.plan(run_id), plan)
+    return plan
+
+
+def read_plan(root: str, run_id: str) -> Plan:
+    """The plan of a run. Raises StorageError when the run made none."""
+    return Plan.model_validate(storage.read_json(Layout(root).plan(run_id)))
+
+
+def pipeline_ledger(pipeline: Pipeline, window: Window) -> Ledger:
+    """What the pipeline's present model and options have left in S3 for the window."""
+    return read_ledger(Layout(pipeline.output), pipeline.model.sha256, options_sha256(pipeline), window)
+
+
+def options_sha256(pipeline: Pipeline) -> str:
+    """Digest of everything besides model and image that decides the labels; part of a prediction's key."""
+    return storage.digest({**pipeline.model.options(), "fill": pipeline.scenes.fill})
+
+
+def batch_count(scenes: Sequence[Scene], pipeline: Pipeline) -> int:
+    """As many batches as the images' bytes are worth, at most one per scene and `max_pods`."""
+    megabytes = sum(scene.size_bytes for scene in scenes) / 1e6
+    return min(len(scenes), pipeline.max_pods, max(1, math.ceil(megabytes / pipeline.batch_mb)))
+
+
+def balance(scenes: Sequence[Scene], count: int) -> list[list[Scene]]:
+    """Deal scenes into `count` batches of about equal bytes: largest first, each to the lightest batch."""
+    heap: list[tuple[int, int]] = [(0, number) for number in range(count)]
+    batches: list[list[Scene]] = [[] for _ in range(count)]
+    for scene in sorted(scenes, key=lambda scene: (-scene.size_bytes, scene.scene_id)):
+        size, number = heapq.heappop(heap)
+        batches[number].append(scene)
+        heapq.heappush(heap, (size + scene.size_bytes, number))
+    return [batch for batch in batches if batch]
+
+
+def _image_failures(scenes: Sequence[Scene], ledger: Ledger) -> list[str]:
+    failures = [ledger.key(scene).failure for scene in scenes if ledger.has_failed(scene)]
+    return [uri for uri in failures if Failure.model_validate(storage.read_json(uri)).kind == "image"]
+
+
+def _manifest(pipeline: Pipeline, scenes: Sequence[Scene], is_repredicted: bool) -> Batch:
+    return Batch(
+        output=pipeline.output,
+        bundle=pipeline.model.bundle,
+        bundle_sha256=pipeline.model.sha256,
+        chip_size=pipeline.model.chip_size,
+        batch_size=pipeline.model.batch_size,
+        fill=pipeline.scenes.fill,
+        options_sha256=options_sha256(pipeline),
+        scenes=tuple(scenes),
+        is_repredicted=is_repredicted,
+    )

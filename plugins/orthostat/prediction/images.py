@@ -1,0 +1,73 @@
+"""Predicting images outside any pipeline."""
+
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from orthostat import storage
+from orthostat.errors import ConfigurationError, SceneError, StorageError
+from orthostat.layout import PredictionKey
+from orthostat.prediction.batch import Recipe, predict_each
+from orthostat.prediction.failure import Failure
+from orthostat.prediction.scene import Work, record_failure
+from orthostat.scenes.scene import Scene
+
+
+def predict_images(recipe: Recipe, images: list[str], output: str) -> list[dict[str, Any]]:
+    """Predict images with one bundle; returns their Items in the order of the images.
+
+    One image: `labels.tif` and `item.json` straight under `output`; several: a folder for each, named by the
+    image's stem. Raises ConfigurationError before any work when two images have the same stem, BundleError when
+    the bundle cannot be used, and SceneError, after the others are done, naming each image that failed.
+    """
+    names = [PurePosixPath(image).stem for image in images]
+    doubled = sorted(name for name, count in Counter(names).items() if count > 1)
+    if doubled:
+        raise ConfigurationError(
+            f"several images are named {doubled}, and each gets a folder of its name under {output}; "
+            "rename them, or run them one by one with an --output each"
+        )
+    root = _absolute(output)
+    folders = [root] if len(images) == 1 else [storage.join(root, name) for name in names]
+    work, failures = [], []
+    for image, name, folder in zip(images, names, folders, strict=True):
+        try:
+            work.append(Work(_describe(image, name), PredictionKey(folder), is_dated_by_file=True))
+        except StorageError as error:
+            failures.append(_record_missing(image, name, folder, error))
+    items = []
+    for outcome in predict_each(recipe, work):
+        if isinstance(outcome, Failure):
+            failures.append(outcome)
+        else:
+            items.append(outcome.to_stac())
+    if failures:
+        reasons = "; ".join(f"{f.scene_id}: {f.reason}" for f in failures)
+        raise SceneError(f"{len(failures)} of {len(images)} image(s) failed: {reasons}")
+    return items
+
+
+def _describe(image: str, name: str) -> Scene:
+    found = storage.describe(_absolute(image))
+    return Scene(
+        scene_id=name,
+        image_uri=found.uri,
+        etag=found.etag,
+        size_bytes=found.size_bytes,
+        last_modified=found.last_modified,
+        acquired=found.last_modified,
+    )
+
+
+def _record_missing(image: str, name: str, folder: str, error: StorageError) -> Failure:
+    never = datetime.fromtimestamp(0, UTC)
+    scene = Scene(
+        scene_id=name, image_uri=_absolute(image), etag="", size_bytes=0, last_modified=never, acquired=never
+    )
+    return record_failure(Work(scene, PredictionKey(folder)), "runtime", error)
+
+
+def _absolute(uri: str) -> str:
+    """A local path that still means the same file when it is read elsewhere; S3 URIs as they are."""
+    return uri if storage.is_s3(uri) else str(Path(uri).resolve())

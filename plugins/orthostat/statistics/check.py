@@ -1,0 +1,77 @@
+"""The gate that every table passes before it leaves."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandera.errors import SchemaErrors
+from pandera.pandas import DataFrameSchema
+
+from orthostat.errors import ReleaseError
+from orthostat.statistics.schema import Row
+
+KINDS = {"object": str, "float64": float, "Int64": int, "bool": bool}
+"""Python type of a column's values, by the dtype in its declaration."""
+_SHOWN_ROWS = 3
+
+
+def check_rows(rows: Sequence[Row], schema: DataFrameSchema) -> list[Row]:
+    """The rows with plain Python values, columns in the schema's order, sorted by the schema's key.
+
+    NaN becomes None. Raises ReleaseError with the offending rows when one breaks the schema.
+    """
+    columns = list(schema.columns)
+    for row in rows:
+        if set(row) != set(columns):
+            raise ReleaseError(
+                f"a row of table '{schema.name}' lacks the columns {sorted(set(columns) - set(row))} and has "
+                f"the unknown columns {sorted(set(row) - set(columns))}; write exactly those of the schema"
+            )
+    plain = [{name: _to_plain(row[name], schema, name) for name in columns} for row in rows]
+    frame = pd.DataFrame(plain, columns=columns, dtype=object)
+    frame = frame.astype({name: str(column.dtype) for name, column in schema.columns.items()})
+    try:
+        schema.validate(frame, lazy=True)
+    except SchemaErrors as error:
+        raise ReleaseError(_describe(error.failure_cases, plain, schema)) from error
+    return sorted(plain, key=lambda row: tuple(row[name] for name in schema.unique or []))
+
+
+def _to_plain(value: Any, schema: DataFrameSchema, name: str) -> Any:
+    column = schema.columns[name]
+    kind = KINDS[str(column.dtype)]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if isinstance(value, float) and math.isnan(value):
+        value = None
+    if value is None and column.nullable:
+        return None
+    if type(value) is not kind:
+        raise ReleaseError(
+            f"table '{schema.name}' has {value!r} in column {name}, which must hold {kind.__name__}"
+            f"{' or nothing' if column.nullable else ''}; nothing was released"
+        )
+    return value
+
+
+def _describe(failures: pd.DataFrame, rows: Sequence[Row], schema: DataFrameSchema) -> str:
+    about_column = failures["schema_context"] == "Column"
+    subjects = failures["column"].where(about_column, "row")
+    problems = []
+    for (subject, rule), group in failures.groupby([subjects, failures["check"]], sort=True):
+        indices = sorted(set(group["index"]))
+        shown = "; ".join(_show(rows[index], schema, subject) for index in indices[:_SHOWN_ROWS])
+        rule = rule.replace("multiple_fields_uniqueness", f"the key {schema.unique} is unique")
+        problems.append(f"{subject}: '{rule}' is not true of {len(indices)} row(s), e.g. {shown}")
+    return f"table '{schema.name}' breaks its schema: {' | '.join(problems)}; nothing was released"
+
+
+def _show(row: Row, schema: DataFrameSchema, subject: str) -> str:
+    """The key of a row and what is wrong in it; all that it holds where the rule is about the whole row."""
+    if subject == "row":
+        return str({name: value for name, value in row.items() if value is not None})
+    return str({**{name: row[name] for name in schema.unique or []}, subject: row[subject]})

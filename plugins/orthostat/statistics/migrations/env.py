@@ -1,0 +1,13 @@
+"""Alembic's entry point: migrates in the transaction that `orthostat.statistics.database` opened."""
+
+from alembic import context
+
+from orthostat.statistics.database import METADATA, VERSION_TABLE
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=METADATA,
+    version_table=VERSION_TABLE,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,163 @@
+"""Rows of the tables, from a period's areas and estimates."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from orthostat import __version__
+from orthostat.aggregation.table import PeriodTable
+from orthostat.errors import ConfigurationError
+from orthostat.estimation.estimates import Estimate, PopulationEstimates
+from orthostat.estimation.period import AreaEstimate, ZoneEstimate
+from orthostat.pipelines.config import Pipeline, Publication
+from orthostat.prediction.item import LabelClass
+from orthostat.statistics.rules import Published, publish_estimate, publish_map_count
+from orthostat.statistics.schema import MAP_COUNT, STRATIFIED, Row
+
+FREQUENCIES = {"month": "M", "quarter": "Q", "year": "A"}
+CONF_LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a period's figures were made from."""
+
+    inputs_sha256: str
+    """Digest of all that decides them."""
+    scene_count: int
+    model_sha256: str
+    boundary_version: str
+    code_version: str = __version__
+
+
+def build_rows(
+    pipeline: Pipeline,
+    period: str,
+    table: PeriodTable,
+    classes: Sequence[LabelClass],
+    estimates: Mapping[str, ZoneEstimate | str],
+    provenance: Provenance,
+) -> list[Row]:
+    """A MAP_COUNT row for every zone and published class, a STRATIFIED one where `estimates` has the zone.
+
+    `estimates` are by zone id; text instead of an estimate is the reason why there is none, and stands in the
+    note of a row without a value.
+    Raises ConfigurationError when the pipeline publishes a class that the model does not know.
+    """
+    published = select_classes(pipeline.publication, classes)
+    rows = []
+    for zone in table.zones:
+        for label in published:
+            common = {
+                "pipeline": pipeline.name,
+                "indicator": "AREA",
+                "freq": FREQUENCIES[pipeline.period],
+                "zone_id": zone.zone_id,
+                "zone_name": zone.name,
+                "class_id": label.class_id,
+                "class_name": label.name,
+                "period": period,
+                "mapped_area_m2": zone.classes.get(label.class_id, 0.0),
+                "zone_area_m2": zone.zone_area_m2,
+                "valid_area_m2": zone.valid_area_m2,
+                "coverage": zone.coverage,
+                **asdict(provenance),
+            }
+            rows.append(common | _count(common, pipeline.publication))
+            if zone.zone_id in estimates:
+                rows.append(common | _estimate(common, estimates[zone.zone_id], pipeline))
+    return rows
+
+
+def select_classes(rules: Publication, classes: Sequence[LabelClass]) -> list[LabelClass]:
+    """The published classes in the model's order. Raises ConfigurationError for one that it does not know."""
+    if rules.classes is None:
+        return list(classes)
+    unknown = sorted(set(rules.classes) - {label.name for label in classes})
+    if unknown:
+        raise ConfigurationError(
+            f"publication.classes names {unknown}, the model knows {[label.name for label in classes]}; "
+            "correct the names in the pipeline file"
+        )
+    return [label for label in classes if label.name in rules.classes]
+
+
+def build_accuracy(
+    pipeline: Pipeline,
+    period: str,
+    classes: Sequence[LabelClass],
+    estimates: PopulationEstimates,
+    inputs_sha256: str,
+) -> list[Row]:
+    """The accuracy table of a period: overall, then user's and producer's of each class of the model.
+
+    `estimates` are those of all zones together, by class name.
+    """
+    measures: list[tuple[str, str, Estimate | None]] = [("ALL", "OA", estimates.overall_accuracy)]
+    for label in classes:
+        found = estimates.classes.get(label.name)
+        measures.append((label.name, "UA", found.users_accuracy if found else None))
+        measures.append((label.name, "PA", found.producers_accuracy if found else None))
+    return [
+        {
+            "pipeline": pipeline.name,
+            "period": period,
+            "class_name": class_name,
+            "measure": measure,
+            "value": accuracy.estimate if accuracy else None,
+            "std_err": accuracy.se if accuracy else None,
+            "ci_lower": accuracy.ci_lower if accuracy else None,
+            "ci_upper": accuracy.ci_upper if accuracy else None,
+            "sample_size": estimates.sample_size,
+            **_sample_columns(pipeline),
+            "inputs_sha256": inputs_sha256,
+        }
+        for class_name, measure, accuracy in measures
+    ]
+
+
+def _count(common: Row, rules: Publication) -> Row:
+    published = publish_map_count(common["mapped_area_m2"], common["coverage"], rules)
+    return {
+        "method": MAP_COUNT,
+        **published._asdict(),
+        **_precision(None),
+        "sample_size": None,
+        "sample_id": None,
+        "is_simulated": False,
+    }
+
+
+def _estimate(common: Row, estimate: ZoneEstimate | str, pipeline: Pipeline) -> Row:
+    sample = _sample_columns(pipeline)
+    if isinstance(estimate, str):
+        published = Published(None, "O", estimate)
+        area, size = None, None
+    else:
+        area, size = estimate.classes[common["class_name"]], estimate.sample_size
+        published = publish_estimate(area, common["coverage"], sample["is_simulated"], pipeline.publication)
+    return {
+        "method": STRATIFIED,
+        **published._asdict(),
+        **_precision(area if published.area_m2 is not None else None),
+        "sample_size": size,
+        **sample,
+    }
+
+
+def _precision(area: AreaEstimate | None) -> Row:
+    """Standard error and interval: empty with the figure, or a suppressed one could be read from them."""
+    return {
+        "std_err_m2": area.se_m2 if area else None,
+        "ci_lower_m2": area.ci_lower_m2 if area else None,
+        "ci_upper_m2": area.ci_upper_m2 if area else None,
+        "conf_level": CONF_LEVEL if area else None,
+        "cv_pct": area.cv_pct if area else None,
+    }
+
+
+def _sample_columns(pipeline: Pipeline) -> Row:
+    if pipeline.sample is None:
+        raise ConfigurationError(
+            f"pipeline '{pipeline.name}' has estimates but no section 'sample'; add it to the pipeline file"
+        )
+    return {"sample_id": pipeline.sample.sample_id, "is_simulated": pipeline.sample.is_simulated}

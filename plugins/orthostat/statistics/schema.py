@@ -1,0 +1,219 @@
+"""The tables that leave Orthostat: each declared once, with what must hold for its rows."""
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+from pandera.pandas import Check, Column, DataFrameSchema
+
+Row = dict[str, Any]
+"""One row of a table: a value or None per column."""
+
+STATUS_MEANINGS = {
+    "A": "normal",
+    "B": "break in the series",
+    "D": "definition differs",
+    "E": "estimated",
+    "F": "forecast",
+    "G": "experimental",
+    "H": "missing, holiday or weekend",
+    "I": "imputed",
+    "L": "missing, not collected",
+    "M": "missing, cannot exist",
+    "N": "not significant",
+    "O": "missing",
+    "P": "provisional",
+    "Q": "missing, suppressed",
+    "U": "low reliability",
+    "V": "unvalidated",
+}
+"""Codes of SDMX CL_OBS_STATUS and what they say."""
+MISSING_STATUSES = frozenset("HLMOQ")
+"""Statuses of a row that has no value."""
+MAP_COUNT = "MAP_COUNT"
+STRATIFIED = "STRATIFIED"
+AREA_TOLERANCE = 1e-6
+"""Share of a zone's area by which sums of floating-point areas may differ."""
+
+_PERIOD_PATTERNS = {"M": r"\d{4}-(0[1-9]|1[0-2])", "Q": r"\d{4}-Q[1-4]", "A": r"\d{4}"}
+_ESTIMATE_COLUMNS = ["std_err_m2", "ci_lower_m2", "ci_upper_m2", "conf_level", "cv_pct"]
+
+
+def _text(description: str, allowed: Iterable[str] | None = None, *, nullable: bool = False) -> Column:
+    checks = [Check.str_length(min_value=1, error="is not empty")]
+    if allowed is not None:
+        checks.append(Check.isin(sorted(allowed), error=f"is one of {', '.join(sorted(allowed))}"))
+    return Column(object, checks, nullable=nullable, description=description)
+
+
+def _number(description: str, low: float = 0.0, high: float = math.inf, *, nullable: bool = False) -> Column:
+    def within(value: float) -> bool:
+        return math.isfinite(value) and low <= value <= high
+
+    error = f"is a finite number of at least {low:g}" + (f" and at most {high:g}" if high < math.inf else "")
+    check = Check(within, element_wise=True, error=error)
+    return Column("float64", check, nullable=nullable, description=description)
+
+
+def _count(description: str, *, nullable: bool = False) -> Column:
+    check = Check.ge(0, error="is a whole number of at least 0")
+    return Column("Int64", check, nullable=nullable, description=description)
+
+
+def _boolean(description: str) -> Column:
+    return Column("bool", description=description)
+
+
+def _period_fits_freq(frame: pd.DataFrame) -> pd.Series:
+    return pd.Series(
+        [
+            re.fullmatch(_PERIOD_PATTERNS.get(freq, ""), period) is not None
+            for freq, period in zip(frame["freq"], frame["period"], strict=True)
+        ],
+        index=frame.index,
+        dtype=bool,
+    )
+
+
+def _classes_fit_valid_area(frame: pd.DataFrame) -> pd.Series:
+    counted = frame["mapped_area_m2"].where(frame["method"] == MAP_COUNT, 0.0)
+    total = counted.groupby([frame["zone_id"], frame["period"]]).transform("sum")
+    return total <= frame["valid_area_m2"] + AREA_TOLERANCE * frame["zone_area_m2"]
+
+
+def _rule(name: str, function: Any) -> Check:
+    return Check(function, error=name, ignore_na=False)
+
+
+OBSERVATIONS = DataFrameSchema(
+    {
+        "pipeline": _text("Name of the pipeline."),
+        "indicator": _text("What is measured.", ["AREA"]),
+        "freq": _text("Frequency: M month, Q quarter, A year.", ["M", "Q", "A"]),
+        "zone_id": _text("Id of the zone in the boundary file."),
+        "zone_name": _text("Name of the zone."),
+        "class_id": _count("Id of the class in the class rasters."),
+        "class_name": _text("Name of the class."),
+        "period": _text("Period of acquisition: 2020-05, 2020-Q2 or 2020."),
+        "method": _text(
+            "MAP_COUNT: counted pixels. STRATIFIED: estimate from a sample.", [MAP_COUNT, STRATIFIED]
+        ),
+        "area_m2": _number("The published figure; empty is not zero.", nullable=True),
+        "std_err_m2": _number("Standard error of the estimate.", nullable=True),
+        "ci_lower_m2": _number("Lower bound of the confidence interval.", nullable=True),
+        "ci_upper_m2": _number("Upper bound of the confidence interval.", nullable=True),
+        "conf_level": _number("Level of the confidence interval.", 0.0, 1.0, nullable=True),
+        "cv_pct": _number("Coefficient of variation: 100 std_err_m2 / estimate.", nullable=True),
+        "sample_size": _count("Sample units in the zone and period.", nullable=True),
+        "sample_id": _text("Name and version of the reference sample.", nullable=True),
+        "is_simulated": _boolean("Whether the figure is an estimate from a simulated sample."),
+        "mapped_area_m2": _number("Counted pixels of the class times their area."),
+        "zone_area_m2": _number("Area of the zone."),
+        "valid_area_m2": _number("Area of the zone that was observed and classified."),
+        "coverage": _number("valid_area_m2 / zone_area_m2.", 0.0, 1.0),
+        "scene_count": _count("Scenes of the period."),
+        "obs_status": _text("Code of SDMX CL_OBS_STATUS.", STATUS_MEANINGS),
+        "obs_note": _text("Reason of the status, in words.", nullable=True),
+        "model_sha256": _text("Digest of the model bundle."),
+        "code_version": _text("Version of Orthostat."),
+        "boundary_version": _text("Version of the zones."),
+        "inputs_sha256": _text("Digest of all that decides the period's figures."),
+    },
+    checks=[
+        _rule("the period fits the frequency", _period_fits_freq),
+        _rule(
+            f"area_m2 is empty exactly when the status is one of {', '.join(sorted(MISSING_STATUSES))}",
+            lambda frame: frame["area_m2"].isna() == frame["obs_status"].isin(MISSING_STATUSES),
+        ),
+        _rule(
+            "ci_lower_m2 <= area_m2 <= ci_upper_m2",
+            lambda frame: (
+                frame["ci_lower_m2"].isna() & frame["ci_upper_m2"].isna()
+                | (frame["ci_lower_m2"] <= frame["area_m2"]) & (frame["area_m2"] <= frame["ci_upper_m2"])
+            ),
+        ),
+        _rule(
+            "a MAP_COUNT row has no standard error, interval or sample",
+            lambda frame: (
+                (frame["method"] != MAP_COUNT)
+                | frame[[*_ESTIMATE_COLUMNS, "sample_size", "sample_id"]].isna().all(axis=1)
+                & ~frame["is_simulated"]
+            ),
+        ),
+        _rule(
+            "a published MAP_COUNT row shows the mapped area",
+            lambda frame: (
+                (frame["method"] != MAP_COUNT)
+                | frame["area_m2"].isna()
+                | (frame["area_m2"] == frame["mapped_area_m2"])
+            ),
+        ),
+        _rule(
+            "a value without a standard error does not have status A",
+            lambda frame: frame["std_err_m2"].notna() | (frame["obs_status"] != "A"),
+        ),
+        _rule(
+            "a row without a value has no standard error",
+            lambda frame: frame["area_m2"].notna() | frame["std_err_m2"].isna(),
+        ),
+        _rule("the mapped classes of a zone fit into its valid area", _classes_fit_valid_area),
+    ],
+    unique=["pipeline", "indicator", "zone_id", "class_id", "period", "method"],
+    strict=True,
+    ordered=True,
+    name="observation",
+)
+"""The statistics: a row per pipeline, indicator, zone, class, period and method."""
+
+ACCURACY = DataFrameSchema(
+    {
+        "pipeline": _text("Name of the pipeline."),
+        "period": _text("Period of acquisition."),
+        "class_name": _text("Name of the class; ALL for the overall accuracy."),
+        "measure": _text("OA overall, UA user's, PA producer's accuracy.", ["OA", "UA", "PA"]),
+        "value": _number("The accuracy; empty where it is undefined.", 0.0, 1.0, nullable=True),
+        "std_err": _number("Standard error.", nullable=True),
+        "ci_lower": _number("Lower bound of the confidence interval.", 0.0, 1.0, nullable=True),
+        "ci_upper": _number("Upper bound of the confidence interval.", 0.0, 1.0, nullable=True),
+        "sample_size": _count("Sample units."),
+        "sample_id": _text("Name and version of the reference sample."),
+        "is_simulated": _boolean("Whether the sample is simulated."),
+        "inputs_sha256": _text("Digest of all that decides the period's figures."),
+    },
+    checks=[
+        _rule(
+            "the overall accuracy, and nothing else, is about class ALL",
+            lambda frame: (frame["measure"] == "OA") == (frame["class_name"] == "ALL"),
+        ),
+        _rule(
+            "ci_lower <= value <= ci_upper",
+            lambda frame: (
+                frame["ci_lower"].isna() & frame["ci_upper"].isna()
+                | (frame["ci_lower"] <= frame["value"]) & (frame["value"] <= frame["ci_upper"])
+            ),
+        ),
+    ],
+    unique=["pipeline", "period", "class_name", "measure"],
+    strict=True,
+    ordered=True,
+    name="accuracy",
+)
+"""The accuracy of the maps that the estimates correct."""
+
+LINEAGE = DataFrameSchema(
+    {
+        "period": _text("Period of acquisition."),
+        "scene_id": _text("Id of the scene."),
+        "item_uri": _text("STAC Item of the prediction."),
+        "image_uri": _text("The image."),
+        "image_etag": _text("Entity tag of the image's bytes."),
+        "inputs_sha256": _text("Digest of all that decides the period's figures."),
+    },
+    unique=["period", "scene_id", "item_uri"],
+    strict=True,
+    ordered=True,
+    name="lineage",
+)
+"""The scenes behind every period."""

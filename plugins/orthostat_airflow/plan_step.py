@@ -1,0 +1,75 @@
+"""The first step of a run: resolves the run's window, then plans."""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+
+from airflow.sdk import Param
+from airflow.sdk.exceptions import AirflowFailException
+
+from orthostat.errors import ConfigurationError
+from orthostat.pipelines.config import Pipeline
+from orthostat.pipelines.window import Window, resolve_window
+from orthostat_airflow.process import NOTE, ProcessStep
+
+FORM = {
+    "from": Param(
+        None,
+        type=["null", "string"],
+        format="date",
+        title="From",
+        description="First day of acquisition. Leave both days empty in a scheduled run or a backfill.",
+    ),
+    "to": Param(
+        None,
+        type=["null", "string"],
+        format="date",
+        title="To",
+        description="Last day of acquisition, included.",
+    ),
+    "re_predict": Param(
+        False,
+        type="boolean",
+        title="Predict again",
+        description="Also predict scenes that are already predicted, e.g. after an upgrade.",
+    ),
+}
+"""The trigger form of every pipeline."""
+
+
+class PlanStep(ProcessStep):
+    """Runs `orthostat step plan` for the window of this run."""
+
+    def __init__(self, *, pipeline: Pipeline, **kwargs: Any) -> None:
+        super().__init__(
+            arguments=["step", "plan", "--pipeline", pipeline.name, "--run-id", "{{ run_id }}"], **kwargs
+        )
+        self.lookback_days = pipeline.lookback_days
+
+    def execute(self, context: Any) -> Any:
+        """Resolve the window and plan; a window that cannot be resolved fails the task at once."""
+        try:
+            window = run_window(context, self.lookback_days)
+        except ConfigurationError as error:
+            context["ti"].xcom_push(NOTE, f"{self.task_id} failed: {error}")
+            raise AirflowFailException(str(error)) from error
+        self.arguments += ["--start", window.start.isoformat(), "--end", window.end.isoformat()]
+        if context["params"]["re_predict"]:
+            self.arguments.append("--re-predict")
+        return super().execute(context)
+
+
+def run_window(context: Mapping[str, Any], lookback_days: int) -> Window:
+    """The acquisitions of a run: its form's days, the backfill's interval, or the nightly look back."""
+    params = context["params"]
+    start: datetime | None = context.get("data_interval_start")
+    end: datetime | None = context.get("data_interval_end")
+    interval = (start, end) if start is not None and end is not None else None
+    is_scheduled = context["dag_run"].run_type == "scheduled"
+    return resolve_window(
+        _day(params["from"]), _day(params["to"]), interval, lookback_days if is_scheduled else None
+    )
+
+
+def _day(text: str | None) -> date | None:
+    return date.fromisoformat(text) if text else None

@@ -1,0 +1,68 @@
+"""A step as a process on the worker."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from tempfile import TemporaryFile
+from typing import Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+NOTE = "note"
+"""XCom key of the sentence that a step adds to its run's note."""
+_USAGE = 2
+
+
+class ProcessStep(BaseOperator):
+    """Runs `orthostat ARGUMENTS` and returns the list `work` of the JSON that it prints.
+
+    What the process writes to stderr is the task's log. Its `note` goes into the run's note, and so does its
+    error when it fails.
+    """
+
+    template_fields: Sequence[str] = ("arguments",)
+
+    def __init__(self, *, arguments: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.arguments = list(arguments)
+        self.process: subprocess.Popen[str] | None = None
+
+    def execute(self, context: Any) -> Any:
+        """Run the process; raises AirflowException with its last message when it fails."""
+        code, output, last_message = self._run()
+        if code != 0:
+            reason = last_message.removeprefix("error: ") or f"ended with exit code {code}"
+            context["ti"].xcom_push(NOTE, f"{self.task_id} failed: {reason}")
+            raise (AirflowFailException if code == _USAGE else AirflowException)(reason)
+        result = json.loads(output) if output else {}
+        if not isinstance(result, dict):  # the Items of a prediction on demand: they lie in S3
+            return None
+        if result.get("note"):
+            context["ti"].xcom_push(NOTE, f"{self.task_id}: {result['note']}")
+        return result.get("work")
+
+    def on_kill(self) -> None:
+        """End the process when the task is marked failed or cleared."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def _run(self) -> tuple[int, str, str]:
+        last_message = ""
+        with TemporaryFile("w+") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "orthostat", *self.arguments],
+                stdout=output,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+            for line in self.process.stderr or ():
+                self.log.info(line.rstrip())
+                last_message = line.strip() or last_message
+            code = self.process.wait()
+            output.seek(0)
+            return code, output.read(), last_message

@@ -1,0 +1,44 @@
+"""The one place that knows whether a step runs as a process or as a pod. DAGs do not."""
+
+from datetime import timedelta
+from typing import Any
+
+from orthostat import settings
+from orthostat.pipelines.config import Pipeline, Resources
+from orthostat_airflow.pod import mapped_pod_step, pod_step
+from orthostat_airflow.process import ProcessStep
+
+PROCESS_RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=5)}
+
+
+def worker_step(task_id: str, pipeline: Pipeline, **kwargs: Any) -> ProcessStep:
+    """A light step of a run, on the Airflow worker whatever the runner."""
+    arguments = ["step", task_id, "--root", pipeline.output, "--run-id", "{{ run_id }}"]
+    return ProcessStep(task_id=task_id, arguments=arguments, **PROCESS_RETRIES, **kwargs)
+
+
+def heavy_step(task_id: str, pipeline: Pipeline, work: Any, *, option: str, **kwargs: Any) -> Any:
+    """A mapped step, one instance for each manifest URI in `work`: processes or pods, same arguments.
+
+    `option` is the option of `orthostat step TASK_ID` that takes the URI.
+    """
+    arguments = work.map(lambda uri: ["step", task_id, option, uri])
+    if pipeline.runner == "process":
+        return ProcessStep.partial(task_id=task_id, **PROCESS_RETRIES, **kwargs).expand(arguments=arguments)
+    resources = pipeline.resources
+    is_prediction = task_id == "predict"
+    return mapped_pod_step(
+        task_id,
+        resources,
+        gpu=resources.gpu if is_prediction else 0,
+        image=resources.image if is_prediction else resources.stats_image,
+        **kwargs,
+    ).expand(arguments=arguments)
+
+
+def single_step(task_id: str, arguments: list[str]) -> Any:
+    """A prediction outside any pipeline, where ORTHOSTAT_RUNNER says."""
+    if settings.runner() == "process":
+        return ProcessStep(task_id=task_id, arguments=arguments, **PROCESS_RETRIES)
+    resources = Resources()
+    return pod_step(task_id, resources, gpu=resources.gpu, image=resources.image, arguments=arguments)

@@ -1,0 +1,124 @@
+"""Zones files: what is read, what is refused, and borders that stay where they are."""
+
+import zipfile
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+from pyproj import CRS, Transformer
+
+from orthostat.aggregation.borders import project_zones
+from orthostat.aggregation.zones import read_zones
+from orthostat.errors import StorageError, ZonesError
+
+BOXES = [shapely.box(0, 0, 1, 1), shapely.box(1, 0, 2, 1), shapely.box(0, 0, 2, 1)]
+
+
+def write(path, ids=("b", "a", "c"), geometries=BOXES, crs="EPSG:4326", **columns):
+    frame = gpd.GeoDataFrame({"code": list(ids), **columns}, geometry=list(geometries), crs=crs)
+    if path.suffix == ".parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_file(path)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["zones.gpkg", "zones.geojson", "zones.parquet", "zones.shp"])
+def test_every_format_gives_the_same_zones_in_the_order_of_ids(tmp_path, name):
+    zones = read_zones(write(tmp_path / name, parent=["c", "c", None]), "code", parent_column="parent")
+    assert zones.ids == zones.names == ("a", "b", "c")
+    assert zones.parents == ("c", "c", None)
+    assert shapely.equals(zones.geometries, [BOXES[1], BOXES[0], BOXES[2]]).all()
+    assert zones.crs.equals(CRS("EPSG:4326"), ignore_axis_order=True)
+
+
+def test_zipped_shapefile(tmp_path):
+    write(tmp_path / "zones.shp")
+    with zipfile.ZipFile(tmp_path / "zones.zip", "w") as archive:
+        for path in tmp_path.glob("zones.[!z]*"):
+            archive.write(path, path.name)
+    assert read_zones(str(tmp_path / "zones.zip"), "code").ids == ("a", "b", "c")
+
+
+def test_numeric_ids_and_parents_are_texts_without_decimals(tmp_path):
+    uri = write(tmp_path / "z.gpkg", ids=[2, 1, 10], parent=[10.0, 10.0, np.nan])
+    zones = read_zones(uri, "code", parent_column="parent")
+    assert zones.ids == ("1", "10", "2")
+    assert zones.parents == ("10", None, "10")
+
+
+BOWTIE = shapely.Polygon([(0, 0), (1, 1), (1, 0), (0, 1)])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ids": ["a", "a", "b"]}, "1 code value.* more than once: a; dissolve"),
+        ({"ids": ["a", None, "b"]}, r"1 zone\(s\) have no code, 0 are allowed; give rows 1"),
+        ({"geometries": [BOWTIE, *BOXES[1:]]}, r"'b': Self-intersection\[0.5 0.5\].*repair"),
+        ({"geometries": [None, *BOXES[1:]]}, "'b': no geometry"),
+        ({"geometries": [shapely.Point(0, 0), *BOXES[1:]]}, "'b': a Point, no polygon"),
+        ({"crs": None}, "has no coordinate system"),
+        ({"ids": [], "geometries": [], "parent": []}, "has no zones, at least 1"),
+        ({"parent": ["x", None, None]}, r"no zone has the parent id\(s\) x"),
+        ({"parent": ["a", "b", None]}, "is part of itself"),
+    ],
+)
+def test_bad_zones_are_refused_with_ids_and_cure(tmp_path, changes, message):
+    columns = {"parent": [None, None, None], **changes}
+    with pytest.raises(ZonesError, match=message):
+        read_zones(write(tmp_path / "z.parquet", **columns), "code", parent_column="parent")
+
+
+def test_missing_columns_and_files_and_files_of_another_kind_are_refused(tmp_path):
+    uri = write(tmp_path / "z.gpkg")
+    with pytest.raises(ZonesError, match=r"no column \['id', 'title'\], it has \['code'\]"):
+        read_zones(uri, "id", name_column="title")
+    (tmp_path / "text.gpkg").write_text("no zones")
+    (tmp_path / "text.parquet").write_text("no zones")
+    for name in ("text.gpkg", "text.parquet"):
+        with pytest.raises(ZonesError, match="cannot be read as zones"):
+            read_zones(str(tmp_path / name), "code")
+    with pytest.raises(StorageError, match="no file"):
+        read_zones(str(tmp_path / "none.gpkg"), "code")
+
+
+def test_a_geopackage_of_several_layers_is_refused(tmp_path):
+    frame = gpd.GeoDataFrame({"code": ["a"]}, geometry=BOXES[:1], crs="EPSG:4326")
+    frame.to_file(tmp_path / "z.gpkg", layer="one")
+    frame.to_file(tmp_path / "z.gpkg", layer="two")
+    with pytest.raises(ZonesError, match=r"layers \['one', 'two'\], exactly 1"):
+        read_zones(str(tmp_path / "z.gpkg"), "code")
+
+
+def test_a_layer_in_s3(s3_bucket):
+    from orthostat import storage
+
+    feature = {"type": "Feature", "properties": {"code": 7}, "geometry": shapely.geometry.mapping(BOXES[0])}
+    storage.write_json(f"{s3_bucket}/z.geojson", {"type": "FeatureCollection", "features": [feature]})
+    assert read_zones(f"{s3_bucket}/z.geojson", "code").ids == ("7",)
+
+
+def test_straight_borders_stay_where_they_are_on_the_ground(tmp_path):
+    utm = CRS("EPSG:32631")
+    zones = read_zones(write(tmp_path / "z.geojson", geometries=[shapely.box(0, 50, 3, 51)], ids=["a"]), "code")
+    projected = project_zones(zones, utm, pixel_size=30).geometries[0]
+    transformer = Transformer.from_crs(4326, utm, always_xy=True)
+    along = [shapely.Point(*transformer.transform(x, y)) for x in np.linspace(0, 3, 101) for y in (50, 51)]
+    assert max(projected.boundary.distance(point) for point in along) < 1e-5 * 30 + 1e-6
+    corners_only = shapely.transform(zones.geometries[0], transformer.transform, interleaved=False)
+    assert max(corners_only.boundary.distance(point) for point in along) > 1000
+    assert len(projected.exterior.coords) < 20_000
+
+
+def test_children_still_fill_their_parent_after_projection(tmp_path):
+    uri = write(tmp_path / "z.geojson", geometries=[shapely.box(0, 50, 1, 51), shapely.box(1, 50, 3, 51), shapely.box(0, 50, 3, 51)])
+    a, b, whole = shapely.area(project_zones(read_zones(uri, "code"), CRS("EPSG:32631"), 30).geometries)
+    assert a + b == pytest.approx(whole, rel=1e-7)
+
+
+def test_zones_that_the_system_cannot_show_are_refused(tmp_path):
+    uri = write(tmp_path / "z.geojson", geometries=[shapely.box(-10, 91, 10, 95)], ids=["pole"])
+    with pytest.raises(ZonesError, match="zone 'pole' cannot be shown in WGS 84 / UTM zone 31N"):
+        project_zones(read_zones(uri, "code"), CRS("EPSG:32631"), 30)

@@ -1,0 +1,121 @@
+"""Verifying and judging, from S3 alone."""
+
+import re
+from dataclasses import replace
+from datetime import UTC, date, datetime
+
+import pytest
+
+from orthostat import storage
+from orthostat.errors import ToleranceError
+from orthostat.judgement.judge import judge_period
+from orthostat.judgement.rules import reasons_to_flag, reasons_to_refuse
+from orthostat.judgement.verify import require_tolerance, verify
+from orthostat.pipelines.config import Judgement, Pipeline
+from orthostat.pipelines.window import window_of_days
+from orthostat.planning.manifest import write_manifest
+from orthostat.planning.plan import Plan, make_plan, pipeline_ledger
+from orthostat.prediction.failure import Failure
+from orthostat.prediction.item import Prediction
+from tests.builders import make_pipeline, make_prediction, make_scene
+
+JANUARY = window_of_days(date(2024, 1, 1), date(2024, 1, 31))
+ZONES = (14.0, 44.0, 16.0, 46.0)
+
+
+def test_item_reads_back_what_was_written() -> None:
+    prediction = make_prediction(cloud_cover_pct=3.5)
+    item = prediction.to_stac()
+    assert Prediction.from_stac(item, "uri") == prediction
+    assert item["bbox"] == pytest.approx([15.0, 45.0036, 15.0025, 45.0045], abs=1e-3)
+
+
+def test_a_sound_prediction_has_nothing_against_it() -> None:
+    assert reasons_to_refuse(make_prediction(), Judgement(), ZONES) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"source_shape": (11, 20)}, r"labels are \(10, 20\) .* the image is \(11, 20\)"),
+        ({"source_crs": "EPSG:32634"}, r"in EPSG:32633, the image .* in EPSG:32634"),
+        ({"histogram": {0: 1, 7: 3}}, r"class ids \[7\] are not among the model's \[0, 1\]"),
+        ({"valid_fraction": 0.0}, "no valid pixel"),
+        ({"valid_fraction": 0.2}, "valid fraction 0.200 is below min_valid_fraction 0.5"),
+        (
+            {"crs": "EPSG:32654", "source_crs": "EPSG:32654"},
+            "touches no zone; check the image's coordinate system",
+        ),
+    ],
+)
+def test_each_rule_refuses_with_its_reason(changes: dict[str, object], reason: str) -> None:
+    [found] = reasons_to_refuse(make_prediction(**changes), Judgement(min_valid_fraction=0.5), ZONES)
+    assert re.search(reason, found)
+
+
+def test_shares_far_from_the_history_are_flagged() -> None:
+    history = [make_prediction(histogram={0: 90, 1: 10})] * 3
+    assert reasons_to_flag(make_prediction(histogram={0: 80, 1: 20}), history, Judgement()) == []
+    reasons = reasons_to_flag(make_prediction(histogram={0: 5, 1: 95}), history, Judgement())
+    assert reasons[0].startswith("share of water is 0.05, the median of 3 earlier scenes is 0.90")
+    assert reasons_to_flag(make_prediction(histogram={1: 9}), history[:2], Judgement()) == []
+
+
+def plan_with(bucket: str, letters: str, **changes: object) -> tuple[Pipeline, Plan]:
+    for letter in letters:
+        storage.write_bytes(f"{bucket}/scenes/{letter}_20240105.tif", letter.encode())
+    pipeline = make_pipeline(f"{bucket}/made", **changes)
+    return pipeline, make_plan(pipeline, "run", JANUARY)
+
+
+def test_verify_believes_only_what_lies_in_s3(s3_bucket: str) -> None:
+    pipeline, plan = plan_with(s3_bucket, "ABC", max_failed_share=0.5)
+    done, broken, _lost = sorted(plan.scenes(), key=lambda scene: scene.scene_id)
+    ledger = pipeline_ledger(pipeline, JANUARY)
+    storage.write_json(ledger.key(done).item, {})
+    failure = Failure(scene_id=broken.scene_id, image_uri="u", etag="e", kind="image", reason="truncated")
+    write_manifest(ledger.key(broken).failure, failure)
+    verification = verify(plan)
+    assert verification.committed == ("A_20240105",)
+    assert [f.reason.split(":")[0] for f in verification.failures] == [
+        "truncated",
+        "neither Item nor failure record",
+    ]
+    with pytest.raises(ToleranceError, match=r"2 of 3 scenes failed \(67%\), tolerated are 50%.*truncated"):
+        require_tolerance(plan)
+
+
+def test_gate_opens_within_the_tolerance(s3_bucket: str) -> None:
+    pipeline, plan = plan_with(s3_bucket, "A", max_failed_share=0.0)
+    storage.write_json(pipeline_ledger(pipeline, JANUARY).key(plan.scenes()[0]).item, {})
+    verify(plan)
+    assert require_tolerance(plan) == "1 of 1 planned scenes predicted"
+
+
+def commit(pipeline: Pipeline, prediction: Prediction) -> str:
+    scene = make_scene(prediction.scene_id, etag=prediction.source_etag, acquired=prediction.acquired)
+    uri = pipeline_ledger(pipeline, JANUARY).key(scene).item
+    storage.write_json(uri, prediction.to_stac())
+    return uri
+
+
+def test_a_replaced_image_is_refused_for_the_newer_one(s3_bucket: str) -> None:
+    pipeline = make_pipeline(f"{s3_bucket}/made")
+    commit(
+        pipeline, make_prediction(source_etag="new", source_last_modified=datetime(2024, 2, 1, tzinfo=UTC))
+    )
+    commit(pipeline, make_prediction(source_etag="old"))
+    decisions = {
+        j.prediction.source_etag: j.verdict.decision for j in judge_period(pipeline, "2024-01", ZONES)
+    }
+    assert decisions == {"new": "used", "old": "refused"}
+
+
+def test_verdicts_are_stored_beside_the_items_and_stay_in_the_period(s3_bucket: str) -> None:
+    pipeline = make_pipeline(f"{s3_bucket}/made")
+    uri = commit(pipeline, make_prediction(valid_fraction=0.0, histogram={}))
+    commit(pipeline, replace(make_prediction("B"), acquired=datetime(2023, 12, 31, tzinfo=UTC)))
+    [judged] = judge_period(pipeline, "2024-01", ZONES)
+    stored = storage.read_json(uri.replace("item.json", "verdict.json"))
+    assert stored["decision"] == judged.verdict.decision == "refused"
+    assert "no valid pixel" in stored["reasons"][0]

@@ -1,0 +1,63 @@
+"""What is said about a pipeline file that is wrong."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orthostat.errors import ConfigurationError
+from orthostat.pipelines.load import load_pipeline
+from tests.builders import make_pipeline
+
+
+def write(folder: Path, **changes: object) -> Path:
+    content = make_pipeline().model_dump(mode="json", exclude_none=True) | changes
+    path = folder / "made.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_a_valid_file_is_read(tmp_path: Path) -> None:
+    assert load_pipeline(write(tmp_path)) == make_pipeline()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lookback_day": 3}, r"field 'lookback_day' is unknown; did you mean 'lookback_days'\?"),
+        ({"period": "week"}, r"field 'period' has the value 'week': .*'month', 'quarter' or 'year'"),
+        (
+            {"grid": {"crs": "EPSG:3857", "resolution_m": 10}},
+            r"field 'grid.crs' .*Web Mercator.*warp to an equal-area",
+        ),
+        ({"grid": {"crs": "EPSG:4326", "resolution_m": 10}}, r"field 'grid.crs' .*not projected"),
+        ({"output": "/tmp/out"}, r"field 'output' has the value '/tmp/out'"),
+        (
+            {"scenes": {"uri": "s3://a/", "pattern": "(?P<scene_id>x)"}},
+            r"lacks the named group\(s\) \['acquired'\]",
+        ),
+        ({"scenes": {"uri": "s3://a/"}}, r"exactly one of 'pattern' \(keys\) and 'stac_asset'"),
+        ({"model": {"bundle": "s3://a/b.zip", "sha256": "12"}}, r"field 'model.sha256' has the value '12'"),
+        ({"zones": {"uri": "s3://a/z", "id_colum": "a", "version": "1"}}, r"did you mean 'id_column'"),
+        ({"name": "other"}, r"field 'name' is 'other', the file is 'made.yaml'; make them equal"),
+    ],
+)
+def test_each_mistake_is_named_with_field_value_and_cure(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        load_pipeline(write(tmp_path, **changes))
+
+
+def test_a_missing_field_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "made.yaml"
+    path.write_text("name: made\ntitle: t\n")
+    with pytest.raises(ConfigurationError, match=r"field 'model' is missing; add it"):
+        load_pipeline(path)
+
+
+def test_broken_yaml_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "made.yaml"
+    path.write_text("name: made\n  title: t\n")
+    with pytest.raises(ConfigurationError, match=r"is no valid YAML: .*\n.*line 2"):
+        load_pipeline(path)

@@ -1,0 +1,159 @@
+"""Listing, the set difference and batches, over a real S3 API."""
+
+import json
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orthostat import storage
+from orthostat.errors import SceneError
+from orthostat.layout import day_prefixes
+from orthostat.pipelines.window import Window, window_of_days
+from orthostat.planning.manifest import read_batch, write_manifest
+from orthostat.planning.plan import balance, make_plan, pipeline_ledger, read_plan
+from orthostat.prediction.failure import Failure
+from orthostat.scenes.archive import list_scenes
+from tests.builders import make_pipeline, make_scene
+
+JANUARY = window_of_days(date(2024, 1, 1), date(2024, 1, 31))
+
+
+def upload(bucket: str, *names: str, size: int = 10) -> None:
+    for name in names:
+        storage.write_bytes(f"{bucket}/scenes/{name}", b"x" * size)
+
+
+def test_acquisition_time_decides_the_window(s3_bucket: str) -> None:
+    upload(s3_bucket, "A_20231231.tif", "A_20240101.tif", "B_20240131.tif", "A_20240201.tif", "note.txt")
+    scenes = list_scenes(make_pipeline(f"{s3_bucket}/made").scenes, JANUARY)
+    assert [scene.scene_id for scene in scenes] == ["A_20240101", "B_20240131"]
+
+
+def test_listing_pages_through_more_keys_than_one_answer_holds(s3_bucket: str) -> None:
+    upload(
+        s3_bucket,
+        *(
+            f"{'ABCDEFGHIJKLMNOP'[i % 16]}{'QRSTUVWXYZ'[i // 16 % 10]}{'ABCDEFGH'[i // 160]}_20240105.tif"
+            for i in range(1100)
+        ),
+    )
+    assert len(list_scenes(make_pipeline(f"{s3_bucket}/made").scenes, JANUARY)) == 1100
+
+
+def test_stac_items_name_scene_time_and_image(s3_bucket: str) -> None:
+    upload(s3_bucket, "a.tif")
+    item = {
+        "type": "Feature",
+        "id": "S2A_1",
+        "properties": {"datetime": "2024-01-31T23:30:00-01:00", "eo:cloud_cover": 12.5},
+        "assets": {"visual": {"href": "./a.tif"}},
+    }
+    storage.write_bytes(f"{s3_bucket}/scenes/a.json", json.dumps(item).encode())
+    pipeline = make_pipeline(
+        f"{s3_bucket}/made", scenes={"uri": f"{s3_bucket}/scenes/", "stac_asset": "visual"}
+    )
+    assert list_scenes(pipeline.scenes, JANUARY) == []  # half past midnight UTC on 1 February
+    [scene] = list_scenes(pipeline.scenes, window_of_days(date(2024, 2, 1), date(2024, 2, 1)))
+    assert (scene.scene_id, scene.image_uri, scene.cloud_cover_pct) == (
+        "S2A_1",
+        f"{s3_bucket}/scenes/a.tif",
+        12.5,
+    )
+
+
+def test_an_item_without_the_asset_is_an_error(s3_bucket: str) -> None:
+    item = {"type": "Feature", "id": "x", "properties": {"datetime": "2024-01-05T00:00:00Z"}, "assets": {}}
+    storage.write_json(f"{s3_bucket}/scenes/x.json", item)
+    pipeline = make_pipeline(
+        f"{s3_bucket}/made", scenes={"uri": f"{s3_bucket}/scenes/", "stac_asset": "visual"}
+    )
+    with pytest.raises(SceneError, match=r"x.json lacks .*assets.visual.href.*correct the Item"):
+        list_scenes(pipeline.scenes, JANUARY)
+
+
+def test_an_empty_archive_is_an_error(s3_bucket: str) -> None:
+    with pytest.raises(SceneError, match=r"no object under .*/scenes/; check 'scenes.uri'"):
+        list_scenes(make_pipeline(f"{s3_bucket}/made").scenes, JANUARY)
+
+
+def test_a_pattern_that_matches_nothing_is_an_error_with_an_example(s3_bucket: str) -> None:
+    upload(s3_bucket, "a.jp2")
+    with pytest.raises(SceneError, match=r"no object .* matches 'scenes.pattern' .*the first one is .*a.jp2"):
+        list_scenes(make_pipeline(f"{s3_bucket}/made").scenes, JANUARY)
+
+
+def test_two_images_of_one_scene_are_an_error(s3_bucket: str) -> None:
+    upload(s3_bucket, "x/A_20240105.tif", "y/A_20240105.tif")
+    with pytest.raises(SceneError, match=r"'A_20240105' stands for two images"):
+        list_scenes(make_pipeline(f"{s3_bucket}/made").scenes, JANUARY)
+
+
+def test_plan_leaves_out_what_is_committed_and_takes_replaced_images(s3_bucket: str) -> None:
+    upload(s3_bucket, "A_20240105.tif", "B_20240105.tif")
+    pipeline = make_pipeline(f"{s3_bucket}/made")
+    plan = make_plan(pipeline, "run 1", JANUARY)
+    assert (plan.listed, plan.planned) == (2, 2)
+    for scene in plan.scenes():
+        storage.write_json(pipeline_ledger(pipeline, JANUARY).key(scene).item, {})
+    assert make_plan(pipeline, "run 2", JANUARY).planned == 0
+    assert make_plan(pipeline, "run 3", JANUARY, is_repredicted=True).planned == 2
+    upload(s3_bucket, "A_20240105.tif", size=11)
+    assert [scene.scene_id for scene in make_plan(pipeline, "run 4", JANUARY).scenes()] == ["A_20240105"]
+    assert read_plan(pipeline.output, "run 1") == plan
+
+
+def test_another_model_or_option_predicts_again(s3_bucket: str) -> None:
+    upload(s3_bucket, "A_20240105.tif")
+    pipeline = make_pipeline(f"{s3_bucket}/made")
+    [scene] = make_plan(pipeline, "run", JANUARY).scenes()
+    storage.write_json(pipeline_ledger(pipeline, JANUARY).key(scene).item, {})
+    for change in ({"sha256": "cd" * 32}, {"chip_size": 256}):
+        changed = pipeline.model_copy(update={"model": pipeline.model.model_copy(update=change)})
+        assert make_plan(changed, "run 2", JANUARY).planned == 1
+
+
+@pytest.mark.parametrize(("kind", "planned"), [("image", 0), ("runtime", 1)])
+def test_only_a_failure_that_may_pass_is_tried_again(s3_bucket: str, kind: str, planned: int) -> None:
+    upload(s3_bucket, "A_20240105.tif")
+    pipeline = make_pipeline(f"{s3_bucket}/made")
+    [scene] = make_plan(pipeline, "run", JANUARY).scenes()
+    failure = Failure(scene_id=scene.scene_id, image_uri="u", etag=scene.etag, kind=kind, reason="r")  # type: ignore[arg-type]
+    write_manifest(pipeline_ledger(pipeline, JANUARY).key(scene).failure, failure)
+    assert make_plan(pipeline, "run 2", JANUARY).planned == planned
+
+
+def test_batches_are_bounded_and_written_as_manifests(s3_bucket: str) -> None:
+    upload(s3_bucket, *(f"{letter}_20240105.tif" for letter in "ABCDEFG"))
+    plan = make_plan(make_pipeline(f"{s3_bucket}/made", batch_mb=0.00001, max_pods=3), "run", JANUARY)
+    assert [len(read_batch(uri).scenes) for uri in plan.batches] == [3, 2, 2]
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=60), st.integers(1, 12))
+def test_balance_loses_nothing_and_no_batch_is_far_above_the_mean(sizes: list[int], count: int) -> None:
+    scenes = [make_scene(f"S{number}", size_bytes=size) for number, size in enumerate(sizes)]
+    batches = balance(scenes, count)
+    assert sorted(s.scene_id for batch in batches for s in batch) == sorted(s.scene_id for s in scenes)
+    assert len(batches) <= count
+    heaviest = max(sum(s.size_bytes for s in batch) for batch in batches)
+    assert heaviest <= sum(sizes) / count + max(sizes)
+    assert balance(scenes[::-1], count) == batches
+
+
+@given(st.dates(date(2019, 1, 1), date(2021, 12, 31)), st.integers(0, 800))
+def test_day_prefixes_cover_exactly_the_days(start: date, days: int) -> None:
+    end = date.fromordinal(start.toordinal() + days)
+    prefixes = day_prefixes(start, end)
+    for ordinal in range(start.toordinal() - 40, end.toordinal() + 40):
+        day = date.fromordinal(ordinal)
+        assert sum(f"{day}/".startswith(prefix) for prefix in prefixes) == (start <= day < end)
+
+
+def test_ledger_window_may_end_in_the_middle_of_a_day(s3_bucket: str) -> None:
+    pipeline = make_pipeline(f"{s3_bucket}/made")
+    window = Window(JANUARY.start, JANUARY.start.replace(hour=12))
+    scene = make_scene(acquired=JANUARY.start)
+    key = pipeline_ledger(pipeline, window).key(scene)
+    storage.write_json(key.item, {})
+    assert pipeline_ledger(pipeline, window).is_committed(scene)
