@@ -84,7 +84,7 @@ def landsat() -> Training:
         weights=(1.0, 1.0, 1.0, 2.0),
         epochs=6,
         windows=32,
-        noise=0.35,
+        noise=0.45,
     )
 
 

@@ -11,8 +11,14 @@ from torch.nn import functional
 
 dependencies = ["torch"]
 
-_DARKEST = 1.45
-"""Standard deviations below the mean at which a band counts as black."""
+_BLACK = -1.25
+"""Where brightness starts to count, in standard deviations from a band's mean."""
+_BLACK_HUE = -1.7
+"""The same for hue, which has to hold in deep water."""
+_WATER_HUE = 0.22
+"""Normalised difference of blue and red at the border of water."""
+_PATCH = 32
+"""Side of a patch of equal noise, in pixels."""
 _NULL_LOGIT = -30.0
 
 
@@ -29,7 +35,7 @@ class SpectralUNet(nn.Module):
     def __init__(self, classes: int, noise: float, width: int):
         super().__init__()
         self.noise = noise
-        self.fine = _convolutions(6, width)
+        self.fine = _convolutions(3, width)
         self.middle = _convolutions(width, 2 * width)
         self.coarse = _convolutions(2 * width, 4 * width)
         self.middle_up = _convolutions(6 * width, 2 * width)
@@ -49,30 +55,48 @@ class SpectralUNet(nn.Module):
         return torch.cat([logits, torch.full_like(logits[:, :1], _NULL_LOGIT)], dim=1)
 
     def _disturb(self, features: Tensor) -> Tensor:
-        """Noise that is shared by patches of pixels, as fields differ from fields more than within."""
-        shape = features.shape
-        patches = torch.randn(*shape[:2], shape[2] // 8 + 1, shape[3] // 8 + 1)
-        patches = functional.interpolate(patches, scale_factor=8, mode="nearest")[..., : shape[2], : shape[3]]
-        return features + self.noise * patches.to(features)
+        """Add noise that is the same within a patch: fields differ from fields more than pixels within one."""
+        batch, channels, rows, columns = features.shape
+        patches = torch.randn(batch, channels, rows // _PATCH + 1, columns // _PATCH + 1)
+        patches = functional.interpolate(patches, scale_factor=_PATCH, mode="nearest")
+        return features + self.noise * patches[..., :rows, :columns].to(features)
 
 
 def spectral_indices(x: Tensor) -> Tensor:
-    """Six indices per pixel: log brightness, three shares of the bands, and texture of fine and coarse scale."""
+    """Three indices of every pixel, each of about the same weight: water, brightness and texture."""
     valid = (x > 0).any(dim=1, keepdim=True).to(x.dtype)
-    bands = (6 * x - 3 + _DARKEST).clamp(min=0.05)
-    total = bands.sum(dim=1, keepdim=True)
-    brightness = torch.log(total)
-    textures = [_texture(brightness, valid, size) for size in (3, 7)]
-    return torch.cat([brightness, 4 * (bands / total - 1 / 3), *textures], dim=1) * valid
+    bands = 6 * x - 3  # standard deviations from the mean
+    blue, red = (bands[:, [0, 2]] - _BLACK_HUE).clamp(min=0.05).split(1, dim=1)
+    water = torch.sigmoid(12 * (_smooth((blue - red) / (blue + red), 3) - _WATER_HUE))
+    brightness = torch.log((bands - _BLACK).clamp(min=0.05).sum(dim=1, keepdim=True))
+    indices = torch.cat([3 * water, _smooth(brightness, 3), 0.5 * _texture(brightness, valid)], dim=1)
+    return indices * valid
 
 
-def _texture(brightness: Tensor, valid: Tensor, size: int) -> Tensor:
-    """Log standard deviation of the brightness around a pixel, of the pixels that hold data."""
-    window = {"kernel_size": size, "stride": 1, "padding": size // 2}
-    share = functional.avg_pool2d(valid, **window).clamp(min=1e-3)
-    mean = functional.avg_pool2d(brightness * valid, **window) / share
-    square = functional.avg_pool2d(brightness**2 * valid, **window) / share
-    return 0.25 * torch.log((square - mean**2).clamp(min=0) + 1e-3) + 1
+def _texture(brightness: Tensor, valid: Tensor) -> Tensor:
+    """Log of how much pixels differ from both neighbours, in the direction in which they differ least.
+
+    Along a straight border that is next to nothing, so that the rim of a field is no town. An opening then
+    removes what is thin.
+    """
+    rows, columns = brightness.shape[-2:]
+    framed = functional.pad(brightness, (1, 1, 1, 1), mode="replicate")
+
+    def shifted(down: int, right: int) -> Tensor:
+        return framed[..., 1 + down : 1 + down + rows, 1 + right : 1 + right + columns]
+
+    directions = [
+        (2 * brightness - shifted(-down, -right) - shifted(down, right)).abs()
+        for down, right in ((0, 1), (1, 0), (1, 1), (1, -1))
+    ]
+    inside = -functional.max_pool2d(-functional.pad(valid, (1, 1, 1, 1), value=1.0), 3, stride=1)
+    contrast = torch.log(_smooth(torch.stack(directions).amin(dim=0) * inside, 5) + 0.01)
+    eroded = -functional.max_pool2d(-contrast, 5, stride=1, padding=2)
+    return functional.max_pool2d(eroded, 5, stride=1, padding=2)
+
+
+def _smooth(x: Tensor, size: int) -> Tensor:
+    return functional.avg_pool2d(x, size, stride=1, padding=size // 2, count_include_pad=False)
 
 
 def _join(fine: Tensor, coarse: Tensor) -> Tensor:

@@ -190,6 +190,16 @@ def upload(path: Path, uri: str, content_type: str = "application/octet-stream")
         s3().upload_file(str(path), bucket, key, ExtraArgs={"ContentType": content_type})
 
 
+def delete(uri: str) -> None:
+    """Remove one object; that it is missing already is fine."""
+    if not is_s3(uri):
+        Path(uri).unlink(missing_ok=True)
+        return
+    bucket, key = split_s3(uri)
+    with _translated(uri):
+        s3().delete_object(Bucket=bucket, Key=key)
+
+
 @cache
 def s3() -> Any:
     """The S3 client; endpoint and credentials come from the standard AWS_* variables."""

@@ -17,9 +17,7 @@ LONLAT = CRS("EPSG:4326")
 def along_parallels(west, south, east, north):
     """A box whose horizontal edges follow parallels: Geod connects vertices by geodesics."""
     xs = np.linspace(west, east, 40_001)
-    return shapely.Polygon(
-        [*((x, south) for x in xs), *((x, north) for x in xs[::-1])]
-    )
+    return shapely.Polygon([*((x, south) for x in xs), *((x, north) for x in xs[::-1])])
 
 
 @pytest.mark.parametrize("north", [0.5, 45.0, 60.5, -33.0, 90.0])
@@ -57,7 +55,9 @@ def test_halves_of_a_box_cut_along_a_diagonal_make_up_the_box_and_holes_count_of
     box = shapely.box(0, 40, 2, 42)
     halves = [shapely.Polygon([(0, 40), (2, 40), (2, 42)]), shapely.Polygon([(0, 40), (2, 42), (0, 42)])]
     hole = shapely.box(0.5, 40.5, 1, 41)
-    areas = measure_polygons(LONLAT, np.array([box, *halves, box - hole, hole, shapely.MultiPolygon(halves[:1])]))
+    areas = measure_polygons(
+        LONLAT, np.array([box, *halves, box - hole, hole, shapely.MultiPolygon(halves[:1])])
+    )
     assert areas[1] + areas[2] == pytest.approx(areas[0], rel=1e-12)
     assert areas[1] > areas[2]  # the southern half is larger on the ground
     assert areas[3] == pytest.approx(areas[0] - areas[4], rel=1e-12)
@@ -66,7 +66,9 @@ def test_halves_of_a_box_cut_along_a_diagonal_make_up_the_box_and_holes_count_of
 
 def test_areas_in_feet_are_given_in_square_metres():
     feet = CRS("EPSG:2263")
-    assert measure_rows(feet, Affine(10, 0, 984_250, 0, -10, 200_000), 1)[0] == pytest.approx(100 * 0.09290341)
+    assert measure_rows(feet, Affine(10, 0, 984_250, 0, -10, 200_000), 1)[0] == pytest.approx(
+        100 * 0.09290341
+    )
     assert measure_polygons(feet, np.array([shapely.box(0, 0, 10, 10)]))[0] == pytest.approx(100 * 0.09290341)
 
 

@@ -102,7 +102,9 @@ def test_a_layer_in_s3(s3_bucket):
 
 def test_straight_borders_stay_where_they_are_on_the_ground(tmp_path):
     utm = CRS("EPSG:32631")
-    zones = read_zones(write(tmp_path / "z.geojson", geometries=[shapely.box(0, 50, 3, 51)], ids=["a"]), "code")
+    zones = read_zones(
+        write(tmp_path / "z.geojson", geometries=[shapely.box(0, 50, 3, 51)], ids=["a"]), "code"
+    )
     projected = project_zones(zones, utm, pixel_size=30).geometries[0]
     transformer = Transformer.from_crs(4326, utm, always_xy=True)
     along = [shapely.Point(*transformer.transform(x, y)) for x in np.linspace(0, 3, 101) for y in (50, 51)]
@@ -113,7 +115,10 @@ def test_straight_borders_stay_where_they_are_on_the_ground(tmp_path):
 
 
 def test_children_still_fill_their_parent_after_projection(tmp_path):
-    uri = write(tmp_path / "z.geojson", geometries=[shapely.box(0, 50, 1, 51), shapely.box(1, 50, 3, 51), shapely.box(0, 50, 3, 51)])
+    uri = write(
+        tmp_path / "z.geojson",
+        geometries=[shapely.box(0, 50, 1, 51), shapely.box(1, 50, 3, 51), shapely.box(0, 50, 3, 51)],
+    )
     a, b, whole = shapely.area(project_zones(read_zones(uri, "code"), CRS("EPSG:32631"), 30).geometries)
     assert a + b == pytest.approx(whole, rel=1e-7)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -95,11 +96,11 @@ def test_each_tile_is_fetched_once_and_only_where_units_are(
     tiles = {(column, 0): write_tile(column, 0, {}) for column in range(3)}
     fetched = []
 
-    def download(uri: str, path: Path) -> None:
+    def fetch(uri: str, folder: Path) -> Path:
         fetched.append(uri)
-        storage.download(uri, path)
+        return storage.local_copy(uri, folder)
 
-    monkeypatch.setattr(map_classes, "storage", type("Counted", (), {"download": staticmethod(download)}))
+    monkeypatch.setattr(map_classes, "storage", SimpleNamespace(local_copy=fetch))
     read(place((165, 5), (5, 5), (15, 5), (175, 5)), tiles)
     assert fetched == [tiles[0, 0], tiles[1, 0]]
 

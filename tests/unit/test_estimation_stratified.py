@@ -227,7 +227,7 @@ def test_what_the_design_does_not_allow_is_refused() -> None:
 def test_sample_size_of_olofsson_2014() -> None:
     weights, accuracies = [0.02, 0.015, 0.32, 0.645], [0.7, 0.6, 0.9, 0.95]
     assert required_sample_size(weights, accuracies, 0.01) == 641
-    assert required_sample_size([1.0], [0.5], 0.05) == 100
+    assert required_sample_size([1.0], [0.7], 0.01) == 2100  # 0.7 * 0.3 / 0.0001, in floats a little more
     with pytest.raises(SampleError, match=r"weights with the sum 0\.500000"):
         required_sample_size([0.5], [0.5], 0.05)
     with pytest.raises(SampleError, match="a target above 0"):

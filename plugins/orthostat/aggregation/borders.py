@@ -65,7 +65,7 @@ def _deviation(polygon: Any, transformer: Transformer) -> float:
     for share in (0.25, 0.5, 0.75):
         true = _transform(start + share * (end - start), transformer)
         drawn = start_there + share * (end_there - start_there)
-        worst = max(worst, float(np.hypot(*(true - drawn).T).max()))  # true may be infinite, drawn is not
+        worst = max(worst, float(np.hypot(*(true - drawn).T).max()))
     return worst
 
 

@@ -5,9 +5,10 @@ from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
+import rasterio
 from rasterio.enums import Resampling
 from rasterio.io import DatasetReader
-from rasterio.vrt import WarpedVRT
+from rasterio.warp import reproject
 from rasterio.windows import Window
 
 from orthostat.aggregation.grid import Tile, find_offset, tile_transform
@@ -83,19 +84,18 @@ def read_strip(scene: DatasetReader, grid: Grid, tile: Tile, first_row: int, row
     offset = find_offset(transform, scene.transform, scene.shape) if is_same else None
     if offset is not None:
         return _read_aligned(scene, offset, (rows, grid.tile_size))
-    options = {
-        "crs": crs.to_wkt(),
-        "transform": transform,
-        "width": grid.tile_size,
-        "height": rows,
-        "resampling": Resampling.nearest,
-        "src_nodata": UNOBSERVED,  # 255 is then copied like a class, and what no pixel reaches stays 254
-        "nodata": UNOBSERVED,
-        "tolerance": 0,  # the exact transformation: an approximate one depends on the strip
-    }
-    with WarpedVRT(scene, **options) as warped:
-        labels: Labels = warped.read(1)
-    return labels
+    strip = np.full((rows, grid.tile_size), UNOBSERVED, dtype=np.uint8)
+    reproject(
+        rasterio.band(scene, 1),
+        strip,
+        dst_crs=crs.to_wkt(),
+        dst_transform=transform,
+        src_nodata=UNOBSERVED,  # 255 is then copied like a class, and what no pixel reaches stays 254
+        dst_nodata=UNOBSERVED,
+        resampling=Resampling.nearest,
+        tolerance=0,  # the exact transformation: an approximate one depends on the strip
+    )
+    return strip
 
 
 def _read_aligned(scene: DatasetReader, offset: tuple[int, int], shape: tuple[int, int]) -> Labels:

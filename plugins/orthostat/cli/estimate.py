@@ -12,7 +12,7 @@ _FIGURES = ("estimate", "se", "ci_lower", "ci_upper")
 _CLASS_MEASURES = ("users_accuracy", "producers_accuracy", "area_proportion", "area")
 _DESCRIPTION = """\
 Design-based estimates from a stratified random sample: overall accuracy, and per class user's accuracy,
-producer's accuracy, share of the area and area, each with its standard error and 95 %% interval.
+producer's accuracy, share of the area and area, each with its standard error and 95 % interval.
 Strata need not be map classes (Stehman 2014); where they are, --no-finite-population gives the figures of
 Olofsson et al. (2014). Files are CSV or Parquet, local or s3://; columns beyond those named are ignored.
 """

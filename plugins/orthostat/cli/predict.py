@@ -11,11 +11,11 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     parser = commands.add_parser(
         "predict",
         help="predict images with a Raster Vision model bundle",
-        description="Predict one or many images with one Raster Vision model bundle for semantic segmentation. "
-        "URIs are s3://BUCKET/KEY or local paths.",
+        description="Predict one or many images with one Raster Vision model bundle for semantic "
+        "segmentation. URIs are s3://BUCKET/KEY or local paths.",
         epilog="The acquisition time in an Item is the file's TIFFTAG_DATETIME (taken as UTC), else the time "
-        "when the object was last modified. An image that fails leaves failure.json in place of item.json; the "
-        "others are predicted, and the exit code is 1.",
+        "when the object was last modified. An image that fails leaves failure.json in place of item.json; "
+        "the others are predicted, and the exit code is 1.",
     )
     parser.add_argument("--bundle", required=True, metavar="URI", help="the model bundle, a zip file")
     parser.add_argument(
@@ -38,8 +38,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         "--fill",
         type=float,
         metavar="VALUE",
-        help="pixels with this value in every band hold no data, where the image has neither a nodata tag nor "
-        "a mask nor an alpha band (default: every pixel of such an image holds data)",
+        help="pixels with this value in every band hold no data, where the image has neither a nodata tag "
+        "nor a mask nor an alpha band (default: every pixel of such an image holds data)",
     )
     parser.add_argument(
         "--chip-size",

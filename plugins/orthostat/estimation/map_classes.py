@@ -13,14 +13,12 @@ from rasterio.errors import RasterioError
 
 from orthostat import storage
 from orthostat.aggregation.grid import Tile, tile_transform
+from orthostat.aggregation.work import UNOBSERVED
 from orthostat.errors import GridError, SampleError
 from orthostat.estimation.sample import SampleUnit, check_reference_classes
 from orthostat.pipelines.config import Grid
 from orthostat.prediction.item import NODATA
 from orthostat.projection import parse_crs
-
-UNOBSERVED = 254
-"""Value of a composite's pixels that no scene covers."""
 
 Pixels = npt.NDArray[np.int64]
 """Column and row of pixels, shape (n, 2); rows grow southwards."""
@@ -87,8 +85,7 @@ def _read_values(pixels: Pixels, tiles: Mapping[Tile, str], grid: Grid) -> list[
 def _read_tile(uri: str, tile: Tile, grid: Grid) -> npt.NDArray[np.uint8]:
     """All values of a tile, uint8 of shape (tile_size, tile_size)."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "tile.tif"
-        storage.download(uri, path)
+        path = storage.local_copy(uri, Path(folder))
         try:
             with rasterio.open(path) as dataset:
                 _check_place(dataset, uri, tile, grid)

@@ -113,7 +113,8 @@ def _ratio(sampled: Sequence[_Sampled], counts: Sequence[tuple[int, int]]) -> Es
     """Combined ratio estimator R = Y / X, variance by eq. 28 of Stehman (2014).
 
     Each sample unit has x = 1 where it is in the whole and y = 1 where it is in the part, else 0; `counts`
-    are the sums of y and x per stratum.
+    are the sums of y and x per stratum. Sums are exact before they are rounded (fsum), so that no result
+    depends on the order of strata.
     """
     strata = [(h, h.stratum.area / h.size, y, x) for h, (y, x) in zip(sampled, counts, strict=True)]
     total = math.fsum(expansion * x for _, expansion, _, x in strata)
@@ -138,7 +139,7 @@ def _residual_variance(n: int, y: int, x: int, ratio: float) -> float:
 
 
 def _count(units: Iterable[Unit], strata: Sequence[Stratum], finite_population: bool) -> list[_Sampled]:
-    """The sample per stratum, in the order of names so that no sum depends on the order of rows."""
+    """The sample units of each stratum, counted by their two classes."""
     cells: dict[str, Counter[tuple[str, str]]] = {stratum.name: Counter() for stratum in strata}
     if len(cells) < len(strata):
         names = Counter(stratum.name for stratum in strata)
@@ -151,8 +152,7 @@ def _count(units: Iterable[Unit], strata: Sequence[Stratum], finite_population: 
                 "add it with its size or correct the name"
             )
         cells[unit.stratum][unit.map_class, unit.reference_class] += 1
-    ordered = sorted(strata, key=lambda stratum: stratum.name)
-    return [_sample_stratum(stratum, cells[stratum.name], finite_population) for stratum in ordered]
+    return [_sample_stratum(stratum, cells[stratum.name], finite_population) for stratum in strata]
 
 
 def _sample_stratum(stratum: Stratum, cells: _Cells, finite_population: bool) -> _Sampled:

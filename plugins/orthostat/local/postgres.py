@@ -18,7 +18,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from orthostat.errors import ServiceError
-from orthostat.local.process import Program, run_as
+from orthostat.local.process import Program, run_as, wait_for_end
 
 _SOCKET_PATH_MAX = 100
 """Characters; the kernel's limit is 104 to 108."""
@@ -65,7 +65,7 @@ def prepare(local_dir: Path) -> None:
         _open_tree(_install_dir())
     if not (data / "PG_VERSION").is_file():
         _initdb(data, user)
-    _remove_stale_lock(data)
+    _release_lock(data)
 
 
 def socket_dir(local_dir: Path) -> Path:
@@ -135,17 +135,19 @@ def _initdb(data: Path, user: str | None) -> None:
         raise ServiceError(f"initdb could not make {data}: {done.stderr.strip()}; cure that and start again")
 
 
-def _remove_stale_lock(data: Path) -> None:
-    """Remove a lock that a crash left behind, when its pid belongs to some other program by now."""
+def _release_lock(data: Path) -> None:
+    """End a server on these data that nobody remembers, and remove the lock that a crash left behind."""
     lock = data / "postmaster.pid"
     if not lock.is_file():
         return
     try:
-        alive = psutil.Process(int(lock.read_text().split()[0])).name().startswith("postgres")
+        found = psutil.Process(int(lock.read_text().split()[0]))
+        if str(data) in found.cmdline():
+            found.send_signal(signal.SIGINT)
+            wait_for_end([found])
     except (psutil.NoSuchProcess, ValueError, IndexError):
-        alive = False
-    if not alive:
-        lock.unlink()
+        pass
+    lock.unlink(missing_ok=True)
 
 
 def _open_path(folder: Path) -> None:

@@ -116,13 +116,13 @@ def stop(programs: Sequence[Program]) -> list[str]:
             if program.signal_children or process == leader or leader is None:
                 with suppress(psutil.NoSuchProcess):
                     process.send_signal(program.stop_signal)
-    alive = _wait(process for processes in members.values() for process in processes)
+    alive = wait_for_end(process for processes in members.values() for process in processes)
     # A task may have been started between the look and the signal.
     alive |= {process for program in programs for process in _members(program)}
     for process in alive:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    _wait(alive)
+    wait_for_end(alive)
     for program in programs:
         program.pid_path.unlink(missing_ok=True)
     return [program.name for program in programs if members[program.name]]
@@ -157,7 +157,7 @@ def _members(program: Program) -> list[psutil.Process]:
     return sorted(found, key=lambda process: process.pid)
 
 
-def _wait(processes: Iterable[psutil.Process]) -> set[psutil.Process]:
+def wait_for_end(processes: Iterable[psutil.Process]) -> set[psutil.Process]:
     """Wait for processes to end; returns those that did not."""
     deadline = time.monotonic() + _GRACE_S
     alive = {process for process in processes if _is_alive(process)}

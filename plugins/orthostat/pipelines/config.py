@@ -61,12 +61,12 @@ class Model(Section):
     bundle: Uri
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """A bundle is code: only the one with this digest is opened."""
-    chip_size: Annotated[int, Field(ge=16)] = 300
-    """Side of the model's window in pixels; 300 is Raster Vision's default."""
-    batch_size: Annotated[int, Field(ge=1)] = 8
-    """Chips that go through the model together."""
+    chip_size: Annotated[int, Field(ge=16)] | None = None
+    """Side of the model's window in pixels; the bundle's own when left out, as in `rastervision predict`."""
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    """Chips that go through the model together; the bundle's own when left out."""
 
-    def options(self) -> dict[str, int]:
+    def options(self) -> dict[str, int | None]:
         """What changes the labels besides model and image; part of the prediction's key."""
         return {"chip_size": self.chip_size, "batch_size": self.batch_size}
 

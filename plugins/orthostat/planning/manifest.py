@@ -15,8 +15,10 @@ class Batch(BaseModel):
     """Root of the pipeline's keys."""
     bundle: str
     bundle_sha256: str
-    chip_size: int
-    batch_size: int
+    chip_size: int | None
+    """Side of the model's window in pixels; None for the bundle's own."""
+    batch_size: int | None
+    """Chips that go through the model together; None for the bundle's own."""
     fill: float | None
     """Value that means no data where the image does not say so itself."""
     options_sha256: str

@@ -55,8 +55,8 @@ class Summary:
 def predict_batch(batch: Batch) -> Summary:
     """Predict the scenes of a batch; those that are committed already are left alone.
 
-    A scene that fails leaves a failure record and the batch goes on. Raises BundleError when the bundle is not
-    the named one or cannot be used, StorageError when nothing can be stored.
+    A scene that fails leaves a failure record and the batch goes on. Raises BundleError when the bundle is
+    not the named one or cannot be used, StorageError when nothing can be stored.
     """
     layout = Layout(batch.output)
     work = [
@@ -128,7 +128,7 @@ def _is_committed(work: Work) -> bool:
 def _load(bundle: "Bundle", recipe: Recipe) -> "Model":
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the package index
     os.environ.setdefault("TMPDIR", tempfile.gettempdir())  # else importing Raster Vision makes /opt/data/tmp
-    from orthostat.prediction.model import load_model
+    from orthostat.prediction.load import load_model
 
     return load_model(bundle, recipe.chip_size, recipe.batch_size)
 

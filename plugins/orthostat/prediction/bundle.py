@@ -42,8 +42,8 @@ def fetch_bundle(uri: str, sha256: str | None, scratch: Path) -> Bundle:
         log.info("bundle %s has sha256 %s; no digest was given to check it against", uri, found)
     elif found != sha256.lower():
         raise BundleError(
-            f"bundle {uri} has sha256 {found}, named was {sha256.lower()}; a bundle is code and is not opened: "
-            "upload the named bundle again, or review this one and name its sha256"
+            f"bundle {uri} has sha256 {found}, named was {sha256.lower()}; a bundle is code, so it was not "
+            "opened: upload the named bundle again, or review this one and name its sha256"
         )
     bundle = Bundle(uri, found, scratch / "bundle", scratch / "model-bundle")
     _unpack(path, bundle.folder, uri)

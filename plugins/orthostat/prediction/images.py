@@ -18,8 +18,8 @@ def predict_images(recipe: Recipe, images: list[str], output: str) -> list[dict[
     """Predict images with one bundle; returns their Items in the order of the images.
 
     One image: `labels.tif` and `item.json` straight under `output`; several: a folder for each, named by the
-    image's stem. Raises ConfigurationError before any work when two images have the same stem, BundleError when
-    the bundle cannot be used, and SceneError, after the others are done, naming each image that failed.
+    image's stem. Raises ConfigurationError before any work when two images have the same stem, BundleError
+    when the bundle cannot be used, and SceneError, after the others are done, naming each failed image.
     """
     names = [PurePosixPath(image).stem for image in images]
     doubled = sorted(name for name, count in Counter(names).items() if count > 1)

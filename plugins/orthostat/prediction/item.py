@@ -47,8 +47,8 @@ class Prediction:
     """Valid pixels per class id."""
     valid_fraction: float
     """Share of the pixels that hold data."""
-    value_ranges: tuple[tuple[float, float], ...]
-    """Smallest and largest valid value of each band of the image."""
+    value_ranges: tuple[tuple[float, float] | None, ...]
+    """Smallest and largest valid value of each band of the image; None for a band without one."""
     model_sha256: str
     options: dict[str, Any]
     source_uri: str
@@ -117,7 +117,7 @@ class Prediction:
             "orthostat:source_shape": list(self.source_shape),
             "orthostat:histogram": {str(class_id): pixels for class_id, pixels in self.histogram.items()},
             "orthostat:valid_fraction": self.valid_fraction,
-            "orthostat:value_ranges": [list(pair) for pair in self.value_ranges],
+            "orthostat:value_ranges": [pair and list(pair) for pair in self.value_ranges],
         }
 
     def _asset(self) -> pystac.Asset:
@@ -160,7 +160,7 @@ class Prediction:
             ),
             histogram={int(key): pixels for key, pixels in properties["orthostat:histogram"].items()},
             valid_fraction=properties["orthostat:valid_fraction"],
-            value_ranges=tuple((low, high) for low, high in properties["orthostat:value_ranges"]),
+            value_ranges=tuple(pair and (pair[0], pair[1]) for pair in properties["orthostat:value_ranges"]),
             model_sha256=properties["orthostat:model_sha256"],
             options=properties["orthostat:options"],
             source_uri=properties["orthostat:source_uri"],

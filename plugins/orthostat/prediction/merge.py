@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rastervision.core.box import Box
-from rastervision.core.data import SemanticSegmentationLabels
+from rastervision.core.data.label.semantic_segmentation_labels import SemanticSegmentationLabels
 
 from orthostat.prediction.read import Area
 

@@ -81,7 +81,7 @@ class Image:
 
     def __init__(self, dataset: Any, name: str, fill: float | None):
         self._dataset = dataset
-        self._name = name
+        self.name = name
         self._fill = fill
         self._blocks: deque[Block] = deque()
         self._kept_pixels = 0
@@ -133,19 +133,13 @@ class Image:
         except ValueError:
             return None
 
-    def crs_text(self) -> str:
-        """`EPSG:code` where the system is exactly that one, else WKT."""
-        code = self.crs.to_epsg()
-        is_same = code is not None and rasterio.CRS.from_epsg(code) == self.crs
-        return f"EPSG:{code}" if is_same else str(self.crs.to_wkt())
-
     def _read(self, area: Area) -> Block:
-        with _translated(self._name):
+        with _translated(self.name):
             values = self._dataset.read(window=area.window, masked=True)
         missing = np.ma.getmaskarray(values)[self.colour_bands]
         if np.issubdtype(values.dtype, np.floating):
             missing = missing | np.isnan(values.data[self.colour_bands])
-        valid = ~missing.all(axis=0)
+        valid: NDArray[np.bool_] = ~missing.all(axis=0)
         if self._fill is not None and not self._says_nodata:
             valid &= ~(values.data[self.colour_bands] == self._fill).all(axis=0)
         return Block(area, values, valid)
@@ -153,16 +147,23 @@ class Image:
     def _check_place(self) -> None:
         if self.crs is None or self.transform.is_identity:
             raise SceneError(
-                f"{self._name} is not georeferenced (coordinate system {self.crs}, transform "
-                f"{tuple(self.transform)[:6]}); write both into the file, e.g. with gdal_translate -a_srs -a_ullr"
+                f"{self.name} is not georeferenced (coordinate system {self.crs}, transform "
+                f"{tuple(self.transform)[:6]}); write both into the file, e.g. with gdal_edit -a_srs -a_ullr"
             )
         try:
             transform_bounds(self.crs, "EPSG:4326", *self._dataset.bounds)
         except RasterioError as error:
             raise SceneError(
-                f"{self._name} has a coordinate system without a known place on Earth ({error}); "
-                "write the right one into the file, e.g. with gdal_translate -a_srs EPSG:CODE"
+                f"{self.name} has a coordinate system without a known place on Earth ({error}); "
+                "write the right one into the file, e.g. with gdal_edit -a_srs EPSG:CODE"
             ) from error
+
+
+def crs_text(crs: rasterio.CRS) -> str:
+    """`EPSG:code` where the coordinate system is exactly that one, else WKT."""
+    code = crs.to_epsg()
+    is_same = code is not None and rasterio.CRS.from_epsg(code) == crs
+    return f"EPSG:{code}" if is_same else str(crs.to_wkt())
 
 
 @contextmanager
@@ -186,7 +187,9 @@ def _translated(name: str) -> Iterator[None]:
         yield
     except RasterioError as error:
         cause = error.__cause__ or error
-        reason = str(cause).split(":", 1)[-1].strip() if "not recognized" not in str(cause) else "no image format"
+        reason = (
+            str(cause).split(":", 1)[-1].strip() if "not recognized" not in str(cause) else "no image format"
+        )
         raise SceneError(
             f"{name} cannot be read as an image ({reason}); it is damaged or no image: upload it again"
         ) from error

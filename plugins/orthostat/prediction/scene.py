@@ -1,9 +1,8 @@
 """Predicting one scene: from an image file to a class raster, then to the Item that commits it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +11,8 @@ from orthostat import __version__, storage
 from orthostat.layout import PredictionKey
 from orthostat.prediction.failure import Failure
 from orthostat.prediction.item import Prediction
-from orthostat.prediction.read import Block, Image, open_image
-from orthostat.prediction.write import LabelRaster, create_labels, write_cog
+from orthostat.prediction.read import Block, Image, crs_text, open_image
+from orthostat.prediction.write import LabelRaster, create_labels, read_grid, write_cog
 from orthostat.scenes.scene import Scene
 
 if TYPE_CHECKING:
@@ -42,30 +41,33 @@ def predict_scene(
     """
     scene = work.scene
     with open_image(path, scene.image_uri, fill) as image:
-        model.check(image, scene.image_uri)
+        model.check(image)
         ranges = ValueRanges(image.bands)
         with create_labels(scratch / "plain.tif", image, model.classes) as labels:
             _fill_labels(model, image, labels, ranges)
         write_cog(scratch / "plain.tif", scratch / "labels.tif")
         histogram = labels.histogram()
         dated = image.acquired() if work.is_dated_by_file else None
-        rows, columns = image.shape
+        written = read_grid(scratch / "labels.tif")
+        rows, columns = written.shape
         prediction = Prediction(
             scene_id=scene.scene_id,
             labels_href=work.key.labels,
             acquired=dated or scene.acquired,
-            crs=image.crs_text(),
-            shape=image.shape,
-            transform=tuple(image.transform)[:6],
+            crs=written.crs,
+            shape=written.shape,
+            transform=written.transform,
             classes=model.classes,
             histogram=histogram,
             valid_fraction=sum(histogram.values()) / (rows * columns),
             value_ranges=ranges.ranges(),
             model_sha256=model_sha256,
-            options=dict(model.options),
+            options={"chip_size": model.options.chip_size, "batch_size": model.options.batch_size},
             source_uri=scene.image_uri,
             source_etag=scene.etag,
             source_last_modified=scene.last_modified,
+            source_crs=crs_text(image.crs),
+            source_shape=image.shape,
             code_version=__version__,
             software=model.software,
             cloud_cover_pct=scene.cloud_cover_pct,
@@ -76,7 +78,7 @@ def predict_scene(
     return prediction
 
 
-def record_failure(work: Work, kind: Any, error: Exception) -> Failure:
+def record_failure(work: Work, kind: Literal["image", "runtime"], error: Exception) -> Failure:
     """Store why a scene has no prediction. A prediction that stands there from before is left alone."""
     scene = work.scene
     reason = str(error) or type(error).__name__
@@ -112,8 +114,7 @@ class ValueRanges:
 
 
 def _fill_labels(model: "Model", image: Image, labels: LabelRaster, ranges: ValueRanges) -> None:
-    pieces: Iterator[Any] = model.label(image)
-    for area, class_ids in pieces:
+    for area, class_ids in model.label(image):
         block = image.block(area)
         ranges.add(block)
         labels.write(area, class_ids, block.valid)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from rasterio.shutil import copy as copy_raster
 
 from orthostat.prediction.item import NODATA, LabelClass
-from orthostat.prediction.read import Area, Image
+from orthostat.prediction.read import Area, Image, crs_text
 
 _TILE = 512
 
@@ -72,6 +73,23 @@ def write_cog(path: Path, cog_path: Path) -> None:
         OVERVIEW_RESAMPLING="MODE",
         BIGTIFF="IF_SAFER",
     )
+
+
+@dataclass(frozen=True)
+class WrittenGrid:
+    """Where a class raster lies, as its file says."""
+
+    crs: str
+    shape: tuple[int, int]
+    """Rows and columns."""
+    transform: tuple[float, float, float, float, float, float]
+
+
+def read_grid(path: Path) -> WrittenGrid:
+    """Read back what was written: the Item tells facts of the file, not intentions."""
+    with rasterio.open(path) as dataset:
+        a, b, c, d, e, f = tuple(dataset.transform)[:6]
+        return WrittenGrid(crs_text(dataset.crs), dataset.shape, (a, b, c, d, e, f))
 
 
 def _colormap(classes: tuple[LabelClass, ...]) -> dict[int, tuple[int, int, int, int]]:

@@ -1,0 +1,175 @@
+"""The demo: start the services, upload the archives, run both pipelines, show what came of it."""
+
+import csv
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from demo.synthetic.world import write_world
+from orthostat import settings, storage
+from orthostat.errors import ServiceError
+from orthostat.layout import Layout
+from orthostat.local import configuration, services
+from orthostat.local.airflow_client import AirflowClient, TaskInstance
+from orthostat.local.environment import environment, service_settings
+from orthostat.pipelines.load import find_pipeline
+from orthostat.statistics.database import open_database
+from orthostat.statistics.display import format_table
+from orthostat.statistics.schema import MAP_COUNT, Row
+from orthostat.statistics.vintages import find_vintage, read_vintage
+
+BUCKET = "s3://orthostat-demo"
+DEMO = Path(__file__).parent
+RESULTS = DEMO.parent / "build" / "demo"
+_STORY = ["plan", "predict", "verify", "judge", "compose", "tabulate", "estimate", "release", "gate"]
+_START = time.monotonic()
+
+
+def run_demo() -> None:
+    """Run everything; may be run again at any time."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    local_dir = settings.local_dir()
+    say("starting PostgreSQL, S3 and Airflow (make down stops them)")
+    services.start(local_dir)
+    os.environ.update(service_settings(local_dir))
+    storage.s3.cache_clear()
+    upload_archives()
+    client = AirflowClient.of(local_dir)
+    for name in ("landsat", "synthetic"):
+        client.wait_for_dag(name)
+        client.unpause(name)
+    say("landsat: two overlapping Landsat 8 scenes of 18 May 2020, run by hand for May 2020")
+    run_id = client.trigger("landsat", {"from": "2020-05-01", "to": "2020-05-31"})
+    follow(client, "landsat", [run_id])
+    say("synthetic: three months of made-up scenes with known truth, as a backfill")
+    follow(client, "synthetic", backfill(client, local_dir, "synthetic", "2024-01-01", "2024-04-01"))
+    tables = {name: fetch_results(name) for name in ("landsat", "synthetic")}
+    show(tables)
+    show_places(local_dir)
+
+
+def say(text: str) -> None:
+    """Print a line with the seconds since the start."""
+    print(f"[{time.monotonic() - _START:5.0f} s] {text}", flush=True)
+
+
+def upload_archives() -> None:
+    """Put scenes, zones, bundles and the simulated sample into S3; equal bytes keep their etag."""
+    bucket, _ = storage.split_s3(BUCKET)
+    storage.s3().create_bucket(Bucket=bucket)
+    world = RESULTS.parent / "synthetic-world"
+    say("making the synthetic world")
+    write_world(world)
+    uploads = {
+        **{f"landsat/scenes/{path.name}": path for path in (DEMO / "landsat/scenes").glob("*.tif")},
+        "landsat/zones.gpkg": DEMO / "landsat/zones.gpkg",
+        "landsat/bundle/landcover.zip": DEMO / "landsat/bundle/landcover.zip",
+        **{f"synthetic/scenes/{path.name}": path for path in (world / "scenes").glob("*.tif")},
+        **{f"synthetic/{name}": world / name for name in ("zones.gpkg", "sample.csv", "strata.csv")},
+        "synthetic/bundle/synthetic.zip": DEMO / "synthetic/bundle/synthetic.zip",
+    }
+    for key, path in uploads.items():
+        storage.upload(path, storage.join(BUCKET, key))
+    say(f"uploaded {len(uploads)} objects to {BUCKET}")
+
+
+def backfill(client: AirflowClient, local_dir: Path, name: str, first: str, end: str) -> list[str]:
+    """Create a backfill with Airflow's own command; returns the ids of its runs."""
+    command = ["airflow", "backfill", "create", "--dag-id", name, "--from-date", first, "--to-date", end]
+    command += ["--max-active-runs", "2", "--reprocess-behavior", "completed"]
+    say(f"$ {' '.join(command)}")
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        env=environment(local_dir),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise ServiceError(
+            f"the backfill was refused: {done.stderr.strip().splitlines()[-1]}; run make demo again"
+        )
+    return [run.run_id for run in client.dag_runs(name) if run.run_type == "backfill"]
+
+
+def follow(client: AirflowClient, dag_id: str, run_ids: Sequence[str]) -> None:
+    """Show the progress of runs until they end. Raises ServiceError when one fails, with its note."""
+
+    def show_progress(tasks: list[TaskInstance]) -> None:
+        running = Counter(task.task_id for task in tasks if task.state == "running")
+        done = sum(task.state in {"success", "skipped"} for task in tasks)
+        steps = ", ".join(
+            f"{step} x{running[step]}" if running[step] > 1 else step for step in _STORY if running[step]
+        )
+        if steps:
+            say(f"  {run_id}: {steps} ({done} of {len(tasks)} tasks done)")
+
+    for run_id in run_ids:
+        state = client.wait_for_run(dag_id, run_id, show_progress)
+        note = client.dag_run(dag_id, run_id).note or "no note"
+        say(f"  {run_id}: {state}")
+        print("\n".join(f"            {line}" for line in note.splitlines()), flush=True)
+        if state != "success":
+            raise ServiceError(f"run {run_id} of {dag_id} {state}: {note}; see its tasks at {client.address}")
+
+
+def fetch_results(name: str) -> list[Row]:
+    """Copy the current release's files to build/demo; returns its table."""
+    with open_database(settings.database_url()) as connection:
+        release = find_vintage(connection, name)
+        rows = read_vintage(connection, name)
+    folder = RESULTS / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for entry in storage.list_objects(Layout(find_pipeline(name).output).release(release.release_id)):
+        storage.download(entry.uri, folder / entry.uri.rpartition("/")[2])
+    return rows
+
+
+def show(tables: dict[str, list[Row]]) -> None:
+    """Print each table; the synthetic one also next to the truth."""
+    for name, rows in tables.items():
+        print(f"\n=== {find_pipeline(name).title} ===\n")
+        print(format_table(rows))
+    print("\n=== The synthetic estimates next to the known truth ===\n")
+    print(compare_with_truth(tables["synthetic"], RESULTS.parent / "synthetic-world/truth.csv"))
+
+
+def compare_with_truth(rows: Sequence[Row], truth_path: Path) -> str:
+    """How far counts and estimates are from the truth, and how often an interval holds it."""
+    with truth_path.open(newline="") as file:
+        truth = {
+            (line["period"], line["zone_id"], line["class_name"]): float(line["area_m2"])
+            for line in csv.DictReader(file)
+        }
+    lines = []
+    held = estimated = 0
+    for row in rows:
+        if row["method"] == MAP_COUNT or row["area_m2"] is None:
+            continue
+        true = truth[row["period"], row["zone_id"], row["class_name"]]
+        inside = row["ci_lower_m2"] <= true <= row["ci_upper_m2"]
+        held, estimated = held + inside, estimated + 1
+        lines.append(
+            f"{row['period']}  {row['zone_id']}  {row['class_name']:<8}  truth {true / 1e6:7.3f}  "
+            f"mapped {row['mapped_area_m2'] / 1e6:7.3f}  estimate {row['area_m2'] / 1e6:7.3f}  "
+            f"[{row['ci_lower_m2'] / 1e6:.3f}, {row['ci_upper_m2'] / 1e6:.3f}] {'' if inside else 'misses the truth'}"
+        )
+    lines.append(f"(km2; the reference sample is SIMULATED) {held} of {estimated} intervals hold the truth")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def show_places(local_dir: Path) -> None:
+    """Say where everything is."""
+    chosen = configuration.read(local_dir)
+    print(f"\nTables and maps: {RESULTS}")
+    for path in sorted(RESULTS.rglob("*")):
+        if path.is_file():
+            print(f"  {path.relative_to(RESULTS.parent.parent)}")
+    print(f"S3: {BUCKET} at {chosen.s3_endpoint} (in memory: gone after make down)")
+    print(f"Airflow: {chosen.address}   user: {configuration.USER}   password: {chosen.password}")
+    print("Stop everything: make down", flush=True)

@@ -1,0 +1,108 @@
+"""`orthostat local`: real services, from nothing to nothing."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from orthostat.errors import ServiceError
+from orthostat.local import configuration
+from orthostat.local.airflow_client import AirflowClient
+
+DAG = """
+from airflow.sdk import DAG, task
+
+with DAG("trivial", schedule=None, params={"name": "nobody"}):
+
+    @task
+    def greet(params=None):
+        print("hello", params["name"])
+
+    greet()
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="orthostat-test-") as name:
+        yield Path(name)
+
+
+def run_local(folder: Path, action: str, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [Path(sys.executable).parent / "orthostat", "local", action, "--dir", folder, *options]
+    variables = {**os.environ, "ORTHOSTAT_DAGS_DIR": str(folder / "dags")}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def services_of(folder: Path) -> dict[str, int | None]:
+    report = json.loads(run_local(folder, "status", "--json").stdout)
+    return {service["name"]: service["pid"] for service in report["services"] if service["ready"]}
+
+
+def family(pids: list[int]) -> set[psutil.Process]:
+    leaders = {psutil.Process(pid) for pid in pids}
+    return leaders | {child for leader in leaders for child in leader.children(recursive=True)}
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_services_start_run_a_dag_and_leave_nothing_behind(folder: Path) -> None:
+    (folder / "dags").mkdir()
+    (folder / "dags" / "trivial.py").write_text(DAG)
+    try:
+        run_local(folder, "up")
+        first = services_of(folder)
+        assert set(first) == {"postgres", "s3", "api-server", "scheduler", "dag-processor", "triggerer"}
+
+        chosen = configuration.read(folder)
+        started = family([pid for pid in first.values() if pid])
+        addresses = {
+            connection.laddr.ip
+            for process in started
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert addresses == {"127.0.0.1"}
+
+        client = AirflowClient.of(folder)
+        client.wait_for_dag("trivial")
+        client.unpause("trivial")
+        run_id = client.trigger("trivial", {"name": "world"})
+        assert client.wait_for_run("trivial", run_id, timeout_s=120) == "success"
+        assert [(task.task_id, task.state) for task in client.task_instances("trivial", run_id)] == [
+            ("greet", "success")
+        ]
+        assert "hello world" in client.task_log("trivial", run_id, "greet")
+        with pytest.raises(ServiceError, match="404"):
+            client.trigger("unknown")
+
+        run_local(folder, "up")
+        assert services_of(folder) == first
+        started |= family([pid for pid in first.values() if pid])
+    finally:
+        stopped = run_local(folder, "down").stdout
+
+    assert all(name in stopped for name in first)
+    assert not [process for process in started if is_alive(process)]
+    assert not listens(chosen.api_port)
+    assert not listens(chosen.s3_port)
+    assert run_local(folder, "down").stdout == "nothing runs\n"

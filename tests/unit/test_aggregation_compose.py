@@ -1,0 +1,267 @@
+"""Composing: which class a pixel gets, on which grid, and that no order of inputs changes it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyproj import CRS, Transformer
+from rasterio.transform import Affine, from_origin
+from shapely import box
+
+from orthostat import storage
+from orthostat.aggregation.compose import compose, compose_tile
+from orthostat.aggregation.grid import find_offset, tile_bounds, tile_transform, tiles_of
+from orthostat.aggregation.work import TileWork, plan_work, tile_uri
+from orthostat.aggregation.zones import ZoneSet
+from orthostat.errors import GridError
+from orthostat.pipelines.config import Grid, Zones
+from orthostat.prediction.item import LabelClass
+from tests.builders import make_pipeline, make_prediction
+
+UTM = "EPSG:32633"
+GRID = Grid(crs=UTM, resolution_m=10, origin=(500_000, 4_983_400), tile_size=16)
+N, U = 255, 254
+ZONES = Zones(uri="none", id_column="id", version="1")
+
+
+def write_scene(folder, name, labels, *, x=500_000.0, y=4_983_400.0, res=10.0, crs=UTM, day=5, cloud=None):
+    """A labels.tif and its prediction; `x`, `y` is the north-western corner."""
+    labels = np.asarray(labels, dtype=np.uint8)
+    transform = from_origin(x, y, res, res)
+    path = Path(folder, f"{name}.tif")
+    profile = {
+        "driver": "GTiff",
+        "dtype": "uint8",
+        "count": 1,
+        "nodata": 255,
+        "crs": crs,
+        "transform": transform,
+    }
+    with rasterio.open(path, "w", height=labels.shape[0], width=labels.shape[1], **profile) as file:
+        file.write(labels, 1)
+    prediction = make_prediction(
+        name,
+        labels_href=str(path),
+        crs=crs,
+        shape=labels.shape,
+        transform=tuple(transform)[:6],
+        acquired=datetime(2024, 1, day, tzinfo=UTC),
+        cloud_cover_pct=cloud,
+        classes=tuple(LabelClass(i, f"class {i}", "112233") for i in range(4)),
+    )
+    return prediction, path
+
+
+def compose_one(folder, sources, rule="newest", tile=(0, 0), grid=GRID):
+    path = Path(folder, "composite.tif")
+    compose_tile(grid, rule, tile, sources, path)
+    with rasterio.open(path) as file:
+        return file.read(1)
+
+
+def test_tiles_are_numbered_from_the_origin_southwards():
+    assert tile_bounds(GRID, (0, 0)) == (500_000, 4_983_240, 500_160, 4_983_400)
+    assert tile_bounds(GRID, (-1, -1)) == (499_840, 4_983_400, 500_000, 4_983_560)
+    assert tile_transform(GRID, (1, 2), 3) == Affine(10, 0, 500_160, 0, -10, 4_983_400 - 320 - 30)
+    assert tiles_of(GRID, (499_999, 4_983_239, 500_160, 4_983_400)) == [(-1, 0), (0, 0), (-1, 1), (0, 1)]
+
+
+def test_rasters_are_aligned_to_a_thousandth_of_a_pixel():
+    reference = from_origin(0, 0, 10, 10)
+    assert find_offset(reference, from_origin(-20, 30, 10, 10), (5, 5)) == (-2, -3)
+    assert find_offset(reference, from_origin(0.02, 0, 10, 10), (5, 5)) is None
+    assert find_offset(reference, from_origin(0, 0, 10.01, 10), (5, 5)) is None
+    assert find_offset(reference, Affine(10, 1, 0, 0, -10, 0), (5, 5)) is None
+
+
+def test_values_outside_scenes_and_where_no_scene_has_data(tmp_path):
+    a = write_scene(tmp_path, "A", [[1, N], [N, 2]])
+    b = write_scene(tmp_path, "B", [[3, N], [3, N]], x=500_010, day=6)
+    got = compose_one(tmp_path, [a, b])
+    assert got[:3, :4].tolist() == [[1, 3, N, U], [N, 3, N, U], [U, U, U, U]]
+    assert (got[3:] == U).all()
+
+
+def test_newest_is_the_latest_valid_scene(tmp_path):
+    old = write_scene(tmp_path, "B", [[1, 1, N]], day=5)
+    new = write_scene(tmp_path, "A", [[2, N, N]], day=6)
+    assert compose_one(tmp_path, [new, old])[0, :3].tolist() == [2, 1, N]
+
+
+def test_least_cloudy_takes_unknown_cover_for_overcast_and_then_the_newest(tmp_path):
+    clear = write_scene(tmp_path, "clear", [[1, N, N]], day=1, cloud=5.0)
+    unknown = write_scene(tmp_path, "unknown", [[2, 2, N]], day=3)
+    overcast = write_scene(tmp_path, "overcast", [[3, 3, 3]], day=2, cloud=100.0)
+    assert compose_one(tmp_path, [overcast, clear, unknown], "least_cloudy")[0, :3].tolist() == [1, 2, 3]
+
+
+def test_majority_and_its_ties(tmp_path):
+    scenes = [
+        write_scene(tmp_path, "A", [[1, 1, 0, N, N]], day=1),
+        write_scene(tmp_path, "B", [[1, 2, N, 2, N]], day=2),
+        write_scene(tmp_path, "C", [[2, 1, 3, N, N]], day=3),
+        write_scene(tmp_path, "D", [[3, 2, N, N, N]], day=4),
+    ]
+    # Columns: 1 wins 2:1:1; 1 and 2 tie, D is newest; 0 and 3 tie, C is newer than A; one vote; none.
+    assert compose_one(tmp_path, scenes, "majority")[0, :6].tolist() == [1, 2, 3, 2, N, U]
+
+
+def test_equal_times_go_to_the_greater_scene_id(tmp_path):
+    a, b = write_scene(tmp_path, "A", [[1]]), write_scene(tmp_path, "B", [[2]])
+    for rule in ("newest", "least_cloudy", "majority"):
+        assert compose_one(tmp_path, [a, b], rule)[0, 0] == compose_one(tmp_path, [b, a], rule)[0, 0] == 2
+
+
+@given(data=st.data(), rule=st.sampled_from(["newest", "least_cloudy", "majority"]))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_order_of_inputs_never_changes_a_byte(tmp_path, data, rule):
+    scenes = [
+        write_scene(
+            tmp_path,
+            f"S{number}",
+            data.draw(
+                st.lists(
+                    st.lists(st.sampled_from([0, 1, 2, N]), min_size=3, max_size=3), min_size=2, max_size=2
+                )
+            ),
+            x=500_000 + 10 * data.draw(st.integers(-2, 15)),
+            day=data.draw(st.integers(1, 2)),
+            cloud=data.draw(st.sampled_from([None, 10.0, 100.0])),
+        )
+        for number in range(4)
+    ]
+    paths = [Path(tmp_path, name) for name in ("one.tif", "two.tif")]
+    compose_tile(GRID, rule, (0, 0), scenes, paths[0])
+    compose_tile(GRID, rule, (0, 0), data.draw(st.permutations(scenes)), paths[1])
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_scenes_on_another_grid_give_each_pixel_the_class_under_its_centre(tmp_path):
+    coarse = write_scene(tmp_path, "A", [[1, 2], [3, N]], x=500_004, y=4_983_396, res=20)
+    got = compose_one(tmp_path, [coarse])
+    assert got[:5, :5].tolist() == [
+        [1, 1, 2, 2, U],
+        [1, 1, 2, 2, U],
+        [3, 3, N, N, U],
+        [3, 3, N, N, U],
+        [U, U, U, U, U],
+    ]
+
+
+def test_scenes_in_another_crs_are_warped_exactly_whatever_the_strip(tmp_path, monkeypatch):
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 4, (60, 60))
+    scene = write_scene(tmp_path, "A", labels, x=15.0, y=45.0031, res=0.0001, crs="EPSG:4326")
+    grid = GRID.model_copy(update={"tile_size": 48})
+    whole = compose_one(tmp_path, [scene], grid=grid)
+    monkeypatch.setattr("orthostat.aggregation.compose._STRIP_ROWS", 7)
+    assert (compose_one(tmp_path, [scene], grid=grid) == whole).all()
+    for row, column in [(5, 5), (20, 30), (33, 40)]:
+        x, y = tile_transform(grid, (0, 0)) * (column + 0.5, row + 0.5)
+        longitude, latitude = Transformer.from_crs(UTM, 4326, always_xy=True).transform(x, y)
+        i, j = int((45.0031 - latitude) / 0.0001), int((longitude - 15.0) / 0.0001)
+        assert whole[row, column] == labels[i, j]
+
+
+def test_a_tile_has_its_grid_nodata_colours_and_meaning(tmp_path):
+    scene = write_scene(tmp_path, "A", [[1]])
+    compose_one(tmp_path, [scene], tile=(0, 0))
+    with rasterio.open(tmp_path / "composite.tif") as file:
+        assert file.crs == rasterio.crs.CRS.from_epsg(32633)
+        assert file.transform == tile_transform(GRID, (0, 0))
+        assert (file.dtypes, file.nodata, file.shape) == (("uint8",), 255, (16, 16))
+        assert file.colormap(1)[1] == (0x11, 0x22, 0x33, 255)
+        assert file.tags()["UNOBSERVED"] == "254"
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+
+
+def test_labels_that_are_no_class_raster_are_refused(tmp_path):
+    scene, path = write_scene(tmp_path, "A", [[1]])
+    with rasterio.open(path, "r+") as file:
+        file.nodata = 0
+    with pytest.raises(GridError, match=r"nodata 0.0, needed is one uint8 band with nodata 255; predict"):
+        compose_one(tmp_path, [(scene, path)])
+
+
+def make_zones(*geometries, crs=UTM):
+    ids = tuple("abcdefgh"[: len(geometries)])
+    return ZoneSet(ids, ids, (None,) * len(ids), np.array(geometries, dtype=object), CRS(crs))
+
+
+def test_work_holds_the_tiles_that_scenes_and_zones_share_and_only_their_scenes():
+    pipeline = make_pipeline(grid=GRID.model_dump())
+    west = make_prediction("W", shape=(16, 32))
+    far = make_prediction("F", shape=(16, 32), transform=(10.0, 0.0, 510_000.0, 0.0, -10.0, 4_983_400.0))
+    zones = make_zones(box(500_170, 4_983_300, 500_900, 4_983_350))
+    works = plan_work(pipeline, "2024-01", "ab" * 32, [("s3://w", west), ("s3://f", far)], zones)
+    assert [(work.tiles, work.item_uris) for work in works] == [(((1, 0),), ("s3://w",))]
+    assert works == plan_work(pipeline, "2024-01", "ab" * 32, [("s3://f", far), ("s3://w", west)], zones)
+    assert TileWork.model_validate(works[0].model_dump(mode="json")) == works[0]
+
+
+def test_no_scene_and_no_zone_in_reach_make_no_work():
+    pipeline = make_pipeline(grid=GRID.model_dump())
+    zones = make_zones(box(0, 0, 1, 1))
+    assert plan_work(pipeline, "2024-01", "ab", [], zones) == []
+    assert plan_work(pipeline, "2024-01", "ab", [("s3://w", make_prediction("W"))], zones) == []
+
+
+def test_tiles_are_shared_evenly_among_at_most_max_pods():
+    pipeline = make_pipeline(grid=GRID.model_dump(), max_pods=3)
+    scene = make_prediction("W", shape=(160, 160))
+    zones = make_zones(box(500_000, 4_980_000, 510_000, 4_983_400))
+    works = plan_work(pipeline, "2024-01", "ab", [("s3://w", scene)], zones)
+    assert [work.number for work in works] == [0, 1, 2]
+    assert [len(work.tiles) for work in works] == [33, 33, 34]
+    assert len({tile for work in works for tile in work.tiles}) == 100
+
+
+def test_predictions_of_different_classes_are_refused():
+    other = make_prediction("B", classes=(LabelClass(0, "water", "0000FF"),))
+    with pytest.raises(GridError, match=r"scene B has the classes .* compose predictions of one model only"):
+        plan_work(make_pipeline(), "2024-01", "ab", [("a", make_prediction("A")), ("b", other)], make_zones())
+    large = make_prediction("B", classes=(LabelClass(254, "water", "0000FF"),))
+    with pytest.raises(GridError, match="class id 254 of scene B is over the limit 253"):
+        plan_work(make_pipeline(), "2024-01", "ab", [("b", large)], make_zones())
+
+
+def test_a_grid_that_does_not_keep_areas_where_the_scenes_are_is_refused():
+    pipeline = make_pipeline(grid={"crs": "EPSG:3395", "resolution_m": 10, "tile_size": 512})
+    zones = make_zones(box(499_000, 4_980_000, 510_000, 4_990_000))
+    with pytest.raises(GridError, match=r"World Mercator shows areas .* times their size"):
+        plan_work(pipeline, "2024-01", "ab", [("a", make_prediction("A", shape=(100, 100)))], zones)
+
+
+def test_compose_writes_through_s3_and_leaves_finished_tiles_alone(tmp_path, s3_bucket):
+    scene, path = write_scene(tmp_path, "A", np.ones((16, 20)))
+    storage.upload(path, f"{s3_bucket}/labels.tif")
+    scene = replace(scene, labels_href=f"{s3_bucket}/labels.tif")
+    storage.write_json(f"{s3_bucket}/item.json", scene.to_stac())
+    work = TileWork(
+        root=f"{s3_bucket}/made",
+        period="2024-01",
+        inputs_sha256="ab" * 32,
+        number=0,
+        grid=GRID,
+        rule="newest",
+        zones=ZONES,
+        item_uris=(f"{s3_bucket}/item.json",),
+        tiles=((0, 0), (1, 0)),
+    )
+    storage.write_bytes(tile_uri(work, (0, 0)), b"finished")
+    compose(work)
+    assert storage.read_bytes(tile_uri(work, (0, 0))) == b"finished"
+    first = storage.read_bytes(tile_uri(work, (1, 0)))
+    with rasterio.MemoryFile(first) as memory, memory.open() as file:
+        assert (file.read(1)[:, :4] == 1).all()
+        assert (file.read(1)[:, 4:] == U).all()
+    storage.s3().delete_object(
+        Bucket=s3_bucket.removeprefix("s3://"), Key=tile_uri(work, (1, 0)).split("/", 3)[3]
+    )
+    compose(work)
+    assert storage.read_bytes(tile_uri(work, (1, 0))) == first
