@@ -81,10 +81,10 @@ def landsat() -> Training:
         polygons=FOLDER / "landsat/training.gpkg",
         bundle=FOLDER / "landsat/bundle/landcover.zip",
         colors={"water": "#2b6cb0", "crop": "#e3c567", "tree": "#276749", "developed": "#c53030"},
-        weights=(1.0, 1.0, 1.0, 2.0),
+        weights=(1.0, 2.0, 1.0, 0.7),
         epochs=6,
         windows=32,
-        noise=0.45,
+        noise=0.6,
     )
 
 
@@ -157,7 +157,7 @@ def configure(training: Training, folder: Path) -> SemanticSegmentationConfig:
             external_def=ExternalModuleConfig(
                 uri=str(folder / "network"),
                 name="network",
-                entrypoint="unet",
+                entrypoint="spectral_network",
                 entrypoint_kwargs={"classes": len(training.colors), "noise": training.noise},
             )
         ),

@@ -45,6 +45,7 @@ def make_prediction(scene_id: str = "A_20240105", **changes: Any) -> Prediction:
     fields: dict[str, Any] = {
         "scene_id": scene_id,
         "labels_href": "s3://bucket/labels.tif",
+        "labels_sha256": SHA256,
         "acquired": datetime(2024, 1, 5, tzinfo=UTC),
         "crs": "EPSG:32633",
         "shape": (10, 20),

@@ -1,7 +1,6 @@
 """A period of two zones of 1 km2 and two classes, whose figures can be checked in the head."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from orthostat import storage
@@ -114,7 +113,7 @@ def write_zones(uri: str) -> None:
     storage.write_bytes(uri, json.dumps({"type": "FeatureCollection", "features": features}).encode())
 
 
-def make_release_pipeline(root: str | Path, **changes: Any) -> Pipeline:
+def make_release_pipeline(root: str, **changes: Any) -> Pipeline:
     """A pipeline whose zones `write_zones` writes."""
     zones = {
         "uri": f"{root}/zones.geojson",

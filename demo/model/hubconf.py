@@ -1,8 +1,8 @@
-"""The demo's network: a small U-Net over spectral indices. Raster Vision copies this file into the bundle.
+"""The demo's network, a small one over spectral indices. Raster Vision copies this file into the bundle.
 
-Four small polygons teach no network what a whole landscape looks like. What generalises is built in: it sees
-brightness, hue and texture instead of raw values, and trains with noise on them, which pushes the borders
-between classes into the middle of the gaps between the polygons.
+Four small polygons teach no deep network what a landscape looks like: a U-Net learns their surroundings by
+heart. What generalises is built in: the network sees water index, brightness and texture instead of raw
+values, and trains with noise on them, which moves the borders between the classes into the middle of the gaps.
 """
 
 import torch
@@ -17,49 +17,39 @@ _BLACK_HUE = -1.7
 """The same for hue, which has to hold in deep water."""
 _WATER_HUE = 0.22
 """Normalised difference of blue and red at the border of water."""
-_PATCH = 32
-"""Side of a patch of equal noise, in pixels."""
 _NULL_LOGIT = -30.0
 
 
-def unet(classes: int, noise: float, width: int = 12) -> nn.Module:
+def spectral_network(classes: int, noise: float, width: int = 32) -> nn.Module:
     """The network for `classes` classes and, after them, the null class, which it never predicts."""
-    return SpectralUNet(classes, noise, width)
+    return SpectralNetwork(classes, noise, width)
 
 
-class SpectralUNet(nn.Module):
+class SpectralNetwork(nn.Module):
     """Chips (batch, 3, rows, columns) in 0 to 1, mean 0.5 as Raster Vision's StatsTransformer makes them,
-    to logits (batch, classes + 1, rows, columns).
+    to logits (batch, classes + 1, rows, columns). Bands are blue, green, red.
     """
 
     def __init__(self, classes: int, noise: float, width: int):
         super().__init__()
         self.noise = noise
-        self.fine = _convolutions(3, width)
-        self.middle = _convolutions(width, 2 * width)
-        self.coarse = _convolutions(2 * width, 4 * width)
-        self.middle_up = _convolutions(6 * width, 2 * width)
-        self.fine_up = _convolutions(3 * width, width)
-        self.head = nn.Conv2d(width, classes, 1)
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, width, 1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, classes, 1),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of every pixel."""
-        features = spectral_indices(x)
+        indices = spectral_indices(x)
         if self.training:
-            features = self._disturb(features)
-        fine = self.fine(features)
-        middle = self.middle(functional.avg_pool2d(fine, 2, ceil_mode=True))
-        coarse = self.coarse(functional.avg_pool2d(middle, 2, ceil_mode=True))
-        middle = self.middle_up(_join(middle, coarse))
-        logits = self.head(self.fine_up(_join(fine, middle)))
+            indices = indices + self.noise * torch.randn_like(indices)
+        logits = self.layers(indices)
         return torch.cat([logits, torch.full_like(logits[:, :1], _NULL_LOGIT)], dim=1)
-
-    def _disturb(self, features: Tensor) -> Tensor:
-        """Add noise that is the same within a patch: fields differ from fields more than pixels within one."""
-        batch, channels, rows, columns = features.shape
-        patches = torch.randn(batch, channels, rows // _PATCH + 1, columns // _PATCH + 1)
-        patches = functional.interpolate(patches, scale_factor=_PATCH, mode="nearest")
-        return features + self.noise * patches[..., :rows, :columns].to(features)
 
 
 def spectral_indices(x: Tensor) -> Tensor:
@@ -69,7 +59,7 @@ def spectral_indices(x: Tensor) -> Tensor:
     blue, red = (bands[:, [0, 2]] - _BLACK_HUE).clamp(min=0.05).split(1, dim=1)
     water = torch.sigmoid(12 * (_smooth((blue - red) / (blue + red), 3) - _WATER_HUE))
     brightness = torch.log((bands - _BLACK).clamp(min=0.05).sum(dim=1, keepdim=True))
-    indices = torch.cat([3 * water, _smooth(brightness, 3), 0.5 * _texture(brightness, valid)], dim=1)
+    indices = torch.cat([3 * water, 1.3 * _smooth(brightness, 3), 0.5 * _texture(brightness, valid)], dim=1)
     return indices * valid
 
 
@@ -97,19 +87,3 @@ def _texture(brightness: Tensor, valid: Tensor) -> Tensor:
 
 def _smooth(x: Tensor, size: int) -> Tensor:
     return functional.avg_pool2d(x, size, stride=1, padding=size // 2, count_include_pad=False)
-
-
-def _join(fine: Tensor, coarse: Tensor) -> Tensor:
-    enlarged = functional.interpolate(coarse, size=fine.shape[-2:], mode="bilinear", align_corners=False)
-    return torch.cat([fine, enlarged], dim=1)
-
-
-def _convolutions(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="replicate", bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-        nn.Conv2d(outputs, outputs, 3, padding=1, padding_mode="replicate", bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-    )

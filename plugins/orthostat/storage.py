@@ -100,6 +100,12 @@ def digest(value: Any) -> str:
     return hashlib.sha256(dump_json(value)).hexdigest()
 
 
+def file_sha256(path: Path) -> str:
+    """SHA-256 in hex of a local file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def describe(uri: str) -> StoredObject:
     """Etag, size and time of one object. Raises StorageError when it is missing."""
     if not is_s3(uri):

@@ -1,6 +1,7 @@
 """Zones files: what is read, what is refused, and borders that stay where they are."""
 
 import zipfile
+from dataclasses import replace
 
 import geopandas as gpd
 import numpy as np
@@ -127,3 +128,19 @@ def test_zones_that_the_system_cannot_show_are_refused(tmp_path):
     uri = write(tmp_path / "z.geojson", geometries=[shapely.box(-10, 91, 10, 95)], ids=["pole"])
     with pytest.raises(ZonesError, match="zone 'pole' cannot be shown in WGS 84 / UTM zone 31N"):
         project_zones(read_zones(uri, "code"), CRS("EPSG:32631"), 30)
+
+
+@pytest.mark.parametrize("x", [0.7, 1.1, 1.3, 2.9])
+def test_a_hole_that_touches_the_border_is_still_a_valid_zone_after_projection(tmp_path, x):
+    hole = [(x, 50), (x + 0.05, 50.5), (x - 0.05, 50.5)]
+    zone = shapely.Polygon([(0, 50), (3, 50), (3, 51), (0, 51)], [hole])
+    zones = read_zones(write(tmp_path / "z.gpkg", geometries=[zone], ids=["a"]), "code")
+    projected = project_zones(zones, CRS("EPSG:32631"), 30).geometries[0]
+    whole = project_zones(
+        replace(zones, geometries=np.array([shapely.box(0, 50, 3, 51)])), CRS("EPSG:32631"), 30
+    )
+    filled = project_zones(
+        replace(zones, geometries=np.array([shapely.Polygon(hole)])), CRS("EPSG:32631"), 30
+    )
+    assert projected.is_valid
+    assert projected.area + filled.geometries[0].area == pytest.approx(whole.geometries[0].area, rel=1e-7)

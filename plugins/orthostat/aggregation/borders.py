@@ -75,10 +75,20 @@ def _transform(points: npt.NDArray[np.float64], transformer: Transformer) -> npt
 
 def _project(zone_id: str, zone: Any, transformer: Transformer, tolerance: float) -> Any:
     try:
-        return densify(zone, transformer, tolerance)
+        projected = densify(zone, transformer, tolerance)
     except GridError as error:
         target = "the target system" if transformer.target_crs is None else transformer.target_crs.name
         raise ZonesError(
             f"zone '{zone_id}' cannot be shown in {target} ({error}); "
             "leave it out, or use a system that holds all zones"
         ) from error
+    return projected if projected.is_valid else _close(projected)
+
+
+def _close(polygon: Any) -> Any:
+    """Mend a zone that touches itself: rounding may carry a vertex a hair over the edge that it lies on.
+
+    What has changed its area by more than 1e-9 comes back as it was, to be refused.
+    """
+    mended = shapely.make_valid(polygon, method="structure", keep_collapsed=False)
+    return mended if abs(mended.area - polygon.area) <= 1e-9 * polygon.area else polygon

@@ -13,9 +13,9 @@ from rasterio.windows import Window
 from orthostat import storage
 from orthostat.aggregation.grid import Tile, tile_box, tile_transform
 from orthostat.aggregation.overlap import paint, rank_scene, read_strip, vote
-from orthostat.aggregation.work import UNOBSERVED, TileWork, check_classes, footprint, read_items, tile_uri
+from orthostat.aggregation.work import UNOBSERVED, TileWork, check_classes, footprint, tile_uri
 from orthostat.pipelines.config import Grid
-from orthostat.prediction.item import NODATA, Prediction
+from orthostat.prediction.item import NODATA, Prediction, read_predictions
 from orthostat.projection import parse_crs
 
 _STRIP_ROWS = 512
@@ -27,10 +27,10 @@ def compose(work: TileWork) -> None:
 
     A tile is a Cloud Optimized GeoTIFF of uint8 class ids on the grid: 254 where no scene covers the pixel,
     255 (the nodata tag) where scenes cover it but none holds valid data; the metadata item UNOBSERVED says
-    254. Equal inputs give equal bytes. Raises GridError for predictions of different classes, StorageError when
-    a raster is missing.
+    254. Equal inputs give equal bytes. Raises GridError for predictions of different classes,
+    StorageError when a raster is missing.
     """
-    predictions = read_items(work)
+    predictions = read_predictions(work.item_uris)
     check_classes(predictions)
     with tempfile.TemporaryDirectory() as folder:
         paths: dict[str, Path] = {}

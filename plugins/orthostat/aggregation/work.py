@@ -60,11 +60,6 @@ def read_work(uri: str) -> TileWork:
     return TileWork.model_validate(storage.read_json(uri))
 
 
-def read_items(work: TileWork) -> list[Prediction]:
-    """The predictions that the work names, in its order."""
-    return [Prediction.from_stac(storage.read_json(uri), uri) for uri in work.item_uris]
-
-
 def plan_work(
     pipeline: Pipeline,
     period: str,

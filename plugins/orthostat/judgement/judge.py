@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -14,11 +13,10 @@ from orthostat.judgement.rules import Bounds, reasons_to_flag, reasons_to_refuse
 from orthostat.pipelines.config import Pipeline
 from orthostat.pipelines.window import Window, period_window
 from orthostat.planning.plan import pipeline_ledger
-from orthostat.prediction.item import Prediction
+from orthostat.prediction.item import Prediction, read_predictions
 
 HISTORY = timedelta(days=365)
 """How far back a prediction's class shares are compared."""
-_READERS = 16
 
 
 class Verdict(BaseModel):
@@ -37,7 +35,6 @@ class Judged:
     """A prediction with its verdict."""
 
     item_uri: str
-    item_etag: str
     prediction: Prediction
     verdict: Verdict
 
@@ -46,8 +43,7 @@ def judge_period(pipeline: Pipeline, period: str, zone_bounds: Bounds) -> list[J
     """Judge every prediction of a period, store each verdict beside its Item, and return them by scene id."""
     window = period_window(period, pipeline.period)
     ledger = pipeline_ledger(pipeline, Window(window.start - HISTORY, window.end))
-    with ThreadPoolExecutor(_READERS) as readers:
-        predictions = dict(zip(ledger.items(), readers.map(_read, ledger.items()), strict=True))
+    predictions = dict(zip(ledger.items(), read_predictions(ledger.items()), strict=True))
     current = _newest_images(predictions)
     judged = []
     for uri, prediction in predictions.items():
@@ -57,7 +53,7 @@ def judge_period(pipeline: Pipeline, period: str, zone_bounds: Bounds) -> list[J
             p for other, p in predictions.items() if other in current and p.acquired < prediction.acquired
         ]
         verdict = _decide(prediction, uri in current, history, pipeline, zone_bounds)
-        judged.append(Judged(uri, ledger.marks[uri], prediction, verdict))
+        judged.append(Judged(uri, prediction, verdict))
     for one in judged:
         storage.write_json(
             one.item_uri.replace("item.json", "verdict.json"), one.verdict.model_dump(mode="json")
@@ -73,10 +69,6 @@ def count_verdicts(judged: Sequence[Judged]) -> str:
         f"{one.verdict.scene_id}: {'; '.join(one.verdict.reasons)}" for one in judged if one.verdict.reasons
     ]
     return "; ".join([summary, *remarks])
-
-
-def _read(uri: str) -> Prediction:
-    return Prediction.from_stac(storage.read_json(uri), uri)
 
 
 def _newest_images(predictions: dict[str, Prediction]) -> set[str]:

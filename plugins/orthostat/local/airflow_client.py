@@ -180,15 +180,6 @@ class AirflowClient:
         return result
 
 
-def read_health(address: str) -> dict[str, Any] | None:
-    """Airflow's own report on its parts; None when nobody answers at `address`."""
-    try:
-        answer = httpx.get(f"{address}/api/v2/monitor/health", trust_env=False, timeout=5)
-    except httpx.HTTPError:
-        return None
-    return dict(answer.json()) if answer.is_success else None
-
-
 def _run_path(dag_id: str, run_id: str) -> str:
     return f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}"
 

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from orthostat import settings, storage
+from orthostat import settings
 from orthostat.local import configuration, postgres
 from orthostat.local.configuration import Configuration
 
@@ -86,10 +86,3 @@ def _airflow_options(local_dir: Path, chosen: Configuration) -> dict[str, str]:
 def password_path(local_dir: Path) -> Path:
     """The file in which Airflow's simple auth manager looks up passwords."""
     return local_dir / "airflow" / "passwords.json"
-
-
-def write_password(local_dir: Path) -> None:
-    """Give Airflow the configured password, which it would otherwise make up."""
-    path = password_path(local_dir)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    storage.write_json(str(path), {configuration.USER: configuration.read(local_dir).password})

@@ -65,7 +65,7 @@ def prepare(local_dir: Path) -> None:
         _open_tree(_install_dir())
     if not (data / "PG_VERSION").is_file():
         _initdb(data, user)
-    _release_lock(data)
+    release_lock(local_dir)
 
 
 def socket_dir(local_dir: Path) -> Path:
@@ -79,6 +79,22 @@ def socket_dir(local_dir: Path) -> Path:
 def url(local_dir: Path, database: str, driver: str) -> str:
     """SQLAlchemy URL of one database, e.g. with the driver `psycopg`."""
     return f"postgresql+{driver}://postgres@/{database}?host={quote(str(socket_dir(local_dir)))}"
+
+
+def release_lock(local_dir: Path) -> None:
+    """End a server on these data that nobody remembers, and remove the lock that a crash left behind."""
+    data = _data_dir(local_dir)
+    lock = data / "postmaster.pid"
+    if not lock.is_file():
+        return
+    try:
+        found = psutil.Process(int(lock.read_text().split()[0]))
+        if str(data) in found.cmdline():
+            found.send_signal(signal.SIGINT)
+            wait_for_end([found])
+    except (psutil.NoSuchProcess, ValueError, IndexError):
+        pass
+    lock.unlink(missing_ok=True)
 
 
 def remove_socket_dir(local_dir: Path) -> None:
@@ -133,21 +149,6 @@ def _initdb(data: Path, user: str | None) -> None:
     done = subprocess.run(command, cwd=data, capture_output=True, text=True, check=False, **run_as(user))
     if done.returncode:
         raise ServiceError(f"initdb could not make {data}: {done.stderr.strip()}; cure that and start again")
-
-
-def _release_lock(data: Path) -> None:
-    """End a server on these data that nobody remembers, and remove the lock that a crash left behind."""
-    lock = data / "postmaster.pid"
-    if not lock.is_file():
-        return
-    try:
-        found = psutil.Process(int(lock.read_text().split()[0]))
-        if str(data) in found.cmdline():
-            found.send_signal(signal.SIGINT)
-            wait_for_end([found])
-    except (psutil.NoSuchProcess, ValueError, IndexError):
-        pass
-    lock.unlink(missing_ok=True)
 
 
 def _open_path(folder: Path) -> None:

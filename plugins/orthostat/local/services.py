@@ -1,34 +1,22 @@
 """Start, stop and describe the services of one machine."""
 
 import fcntl
-import importlib.metadata
 import logging
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import httpx
-from psycopg.sql import SQL, Literal
 
 from orthostat.errors import ServiceError
-from orthostat.local import configuration, postgres, process
-from orthostat.local.airflow_client import read_health
+from orthostat.local import airflow_service, configuration, postgres, process
 from orthostat.local.configuration import Configuration
-from orthostat.local.environment import environment, inherited, service_settings, write_password
+from orthostat.local.environment import inherited
 from orthostat.local.process import Program
 
-_AIRFLOW = {
-    "api-server": ["api-server"],
-    # Their log servers would listen on every interface; on one machine the logs are read from the disk.
-    "scheduler": ["scheduler", "--skip-serve-logs"],
-    "dag-processor": ["dag-processor"],
-    "triggerer": ["triggerer", "--skip-serve-logs"],
-}
 _READY_WITHIN_S = 300
 
 logger = logging.getLogger(__name__)
@@ -56,9 +44,9 @@ def start(local_dir: Path) -> Configuration:
         _choose_ports(local_dir)
         start_postgres(local_dir, _s3(local_dir))
         postgres.ensure_database(local_dir, "orthostat")
-        write_password(local_dir)
-        _migrate(local_dir)
-        _bring_up(_airflow(local_dir))
+        airflow_service.write_password(local_dir)
+        airflow_service.migrate(local_dir)
+        _bring_up(airflow_service.programs(local_dir))
     return configuration.read(local_dir)
 
 
@@ -68,7 +56,7 @@ def stop(local_dir: Path) -> list[str]:
     if not (local_dir / "run").is_dir():
         return []
     with _alone(local_dir):
-        stopped = process.stop([*_airflow(local_dir), _s3(local_dir)])
+        stopped = process.stop([*airflow_service.programs(local_dir), _s3(local_dir)])
         return stopped + stop_postgres(local_dir)
 
 
@@ -83,6 +71,7 @@ def start_postgres(local_dir: Path, *others: Program) -> None:
 def stop_postgres(local_dir: Path) -> list[str]:
     """End PostgreSQL; returns its name if it ran."""
     stopped = process.stop([postgres.program(local_dir)])
+    postgres.release_lock(local_dir)
     postgres.remove_socket_dir(local_dir)
     return stopped
 
@@ -90,7 +79,7 @@ def stop_postgres(local_dir: Path) -> list[str]:
 def status(local_dir: Path) -> list[ServiceStatus]:
     """Every service, in the order in which they start."""
     local_dir = local_dir.resolve()
-    programs = [postgres.program(local_dir), _s3(local_dir), *_airflow(local_dir)]
+    programs = [postgres.program(local_dir), _s3(local_dir), *airflow_service.programs(local_dir)]
     running = {program.name: process.find(program) for program in programs}
     ready = _ready(local_dir, [program for program in programs if running[program.name]])
     return [
@@ -102,22 +91,14 @@ def status(local_dir: Path) -> list[ServiceStatus]:
 
 def _s3(local_dir: Path) -> Program:
     port = configuration.read(local_dir).s3_port
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)]
     return Program("s3", command, local_dir, inherited=inherited())
-
-
-def _airflow(local_dir: Path) -> list[Program]:
-    settings = service_settings(local_dir)
-    return [
-        Program(name, [sys.executable, "-m", "airflow", *arguments], local_dir, settings, inherited())
-        for name, arguments in _AIRFLOW.items()
-    ]
 
 
 def _choose_ports(local_dir: Path) -> None:
     """Keep the ports of the last start; move to the next free one where somebody else has taken it."""
     chosen = configuration.read(local_dir)
-    taken = {"api_port": _airflow(local_dir)[0], "s3_port": _s3(local_dir)}
+    taken = {"api_port": airflow_service.programs(local_dir)[0], "s3_port": _s3(local_dir)}
     ports = {
         name: configuration.free_port(getattr(chosen, name))
         for name, program in taken.items()
@@ -164,22 +145,8 @@ def _ready(local_dir: Path, programs: Sequence[Program]) -> set[str]:
         ready.add("postgres")
     if "s3" in names and _answers(chosen.s3_endpoint):
         ready.add("s3")
-    if names & set(_AIRFLOW):
-        health = read_health(chosen.address)
-        ready |= {program.name for program in programs if health and _is_healthy(program, health)}
-    return ready
-
-
-def _is_healthy(program: Program, health: dict[str, dict[str, str | None]]) -> bool:
-    """Whether Airflow's report says so of this very process, not of the one before it."""
-    if program.name == "api-server":
-        return health["metadatabase"]["status"] == "healthy"
-    key = program.name.replace("-", "_")
-    found, heartbeat = process.find(program), health.get(key, {}).get(f"latest_{key}_heartbeat")
-    if found is None or heartbeat is None or health[key]["status"] != "healthy":
-        return False
-    # The start is known to a second, and no service reports within its first.
-    return datetime.fromisoformat(heartbeat).timestamp() > float(found.create_time()) + 1
+    airflow = [program for program in programs if program.name not in ("postgres", "s3")]
+    return ready | airflow_service.healthy(chosen.address, airflow)
 
 
 def _answers(url: str) -> bool:
@@ -187,29 +154,6 @@ def _answers(url: str) -> bool:
         return httpx.get(url, trust_env=False, timeout=5).is_success
     except httpx.HTTPError:
         return False
-
-
-def _migrate(local_dir: Path) -> None:
-    """Make or upgrade Airflow's tables, once for each version of Airflow: the database remembers which."""
-    postgres.ensure_database(local_dir, "airflow")
-    mark = f"migrated by Airflow {importlib.metadata.version('apache-airflow-core')}"
-    query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'airflow'"
-    with postgres.connect(local_dir) as connection:
-        if connection.execute(query).fetchone() == (mark,):
-            return
-        started = time.monotonic()
-        log_path = local_dir / "logs" / "migrate.log"
-        with log_path.open("wb") as log:
-            command = [sys.executable, "-m", "airflow", "db", "migrate"]
-            done = subprocess.run(
-                command, env=environment(local_dir), stdout=log, stderr=subprocess.STDOUT, check=False
-            )
-        if done.returncode:
-            raise ServiceError(
-                f"`airflow db migrate` failed with {done.returncode}; see {log_path}, and start again"
-            )
-        connection.execute(SQL("COMMENT ON DATABASE airflow IS {}").format(Literal(mark)))
-        logger.info("%-13s made after %.0f s", "tables", time.monotonic() - started)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Opening a model bundle: only the named bytes, and only entries that stay inside its folder."""
 
-import hashlib
 import logging
 import stat
 import zipfile
@@ -36,8 +35,7 @@ def fetch_bundle(uri: str, sha256: str | None, scratch: Path) -> Bundle:
     """
     path = scratch / "bundle.zip"
     storage.download(uri, path)
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = storage.file_sha256(path)
     if sha256 is None:
         log.info("bundle %s has sha256 %s; no digest was given to check it against", uri, found)
     elif found != sha256.lower():

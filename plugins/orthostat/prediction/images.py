@@ -44,7 +44,7 @@ def predict_images(recipe: Recipe, images: list[str], output: str) -> list[dict[
             items.append(outcome.to_stac())
     if failures:
         reasons = "; ".join(f"{f.scene_id}: {f.reason}" for f in failures)
-        raise SceneError(f"{len(failures)} of {len(images)} image(s) failed: {reasons}")
+        raise SceneError(f"{len(failures)} of {len(images)} images failed: {reasons}")
     return items
 
 

@@ -1,5 +1,7 @@
 """The STAC Item of a prediction: what is known of it without opening its pixels."""
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -7,10 +9,14 @@ from typing import Any
 import pystac
 from rasterio.warp import transform_geom
 
+from orthostat import storage
 from orthostat.errors import StorageError
 
 NODATA = 255
+_READERS = 16
+_MULTIHASH_SHA256 = "1220"
 _EXTENSIONS = [
+    "https://stac-extensions.github.io/file/v2.1.0/schema.json",
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
     "https://stac-extensions.github.io/raster/v1.1.0/schema.json",
     "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
@@ -35,6 +41,8 @@ class Prediction:
     scene_id: str
     labels_href: str
     """URI of the class raster: uint8 class ids, nodata 255."""
+    labels_sha256: str
+    """Digest of the class raster's bytes: equal labels give equal statistics."""
     acquired: datetime
     crs: str
     """Of the labels as written; `EPSG:code`, else WKT."""
@@ -126,6 +134,7 @@ class Prediction:
             media_type=pystac.MediaType.COG,
             roles=["data"],
             extra_fields={
+                "file:checksum": f"{_MULTIHASH_SHA256}{self.labels_sha256}",
                 "raster:bands": [{"data_type": "uint8", "nodata": NODATA, "sampling": "area"}],
                 "classification:classes": [
                     {"value": c.class_id, "name": c.name, "color_hint": c.color} for c in self.classes
@@ -150,6 +159,7 @@ class Prediction:
         return cls(
             scene_id=item["id"],
             labels_href=asset["href"],
+            labels_sha256=asset["file:checksum"].removeprefix(_MULTIHASH_SHA256),
             acquired=datetime.fromisoformat(properties["datetime"]),
             crs=properties["proj:code"] or properties["proj:wkt2"],
             shape=_pair(properties["proj:shape"]),
@@ -177,3 +187,9 @@ class Prediction:
 def _pair(values: list[int]) -> tuple[int, int]:
     first, second = values
     return first, second
+
+
+def read_predictions(uris: Sequence[str]) -> list[Prediction]:
+    """The predictions behind Items, in the order of their URIs. Raises StorageError for a missing one."""
+    with ThreadPoolExecutor(_READERS) as readers:
+        return list(readers.map(lambda uri: Prediction.from_stac(storage.read_json(uri), uri), uris))

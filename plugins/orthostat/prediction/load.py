@@ -141,6 +141,6 @@ def _load_learner(bundle: Bundle) -> Learner:
 def _label_classes(class_config: ClassConfig) -> tuple[LabelClass, ...]:
     colors = [color_to_triple(c) if isinstance(c, str) else tuple(c) for c in class_config.colors or []]
     return tuple(
-        LabelClass(i, name, bytes(int(part) for part in color[:3]).hex())
+        LabelClass(i, name, bytes(int(part) for part in color[:3]).hex().upper())
         for i, (name, color) in enumerate(zip(class_config.names, colors, strict=True))
     )

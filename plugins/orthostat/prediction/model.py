@@ -81,7 +81,8 @@ class Model:
         """
         options, size = self.options, self.options.chip_size
         chip_transform, _ = self.learner.cfg.data.get_data_transforms()
-        dataset = SemanticSegmentationSlidingWindowGeoDataset(
+        make_dataset: Any = SemanticSegmentationSlidingWindowGeoDataset
+        dataset = make_dataset(
             _Scene(
                 image, self._channels(image), self.transformers, (options.batch_size - 1) * options.stride
             ),

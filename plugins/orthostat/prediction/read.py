@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from pyproj import Transformer
+from pyproj.exceptions import ProjError
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
-from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 from orthostat.errors import SceneError
 
 _CACHE_MB = 256
+_FARTHEST_DEGREES = (361, 91, 361, 91)
+"""Longitude and latitude; a degree more than there is, for pixels that are centred on the edge."""
 _KEPT_BLOCKS = 3
 """A batch of chips ends one row of chips and begins the next: it touches at most three full blocks' worth."""
 
@@ -79,8 +82,9 @@ class Block:
 class Image:
     """An open image. Blocks wider than they were asked for are kept for the chips that come next."""
 
-    def __init__(self, dataset: Any, name: str, fill: float | None):
+    def __init__(self, dataset: Any, name: str, fill: float | None, path: Path):
         self._dataset = dataset
+        self._path = path
         self.name = name
         self._fill = fill
         self._blocks: deque[Block] = deque()
@@ -134,12 +138,12 @@ class Image:
             return None
 
     def _read(self, area: Area) -> Block:
-        with _translated(self.name):
+        with _translated(self.name, self._path):
             values = self._dataset.read(window=area.window, masked=True)
         missing = np.ma.getmaskarray(values)[self.colour_bands]
         if np.issubdtype(values.dtype, np.floating):
             missing = missing | np.isnan(values.data[self.colour_bands])
-        valid: NDArray[np.bool_] = ~missing.all(axis=0)
+        valid = np.asarray(~missing.all(axis=0))
         if self._fill is not None and not self._says_nodata:
             valid &= ~(values.data[self.colour_bands] == self._fill).all(axis=0)
         return Block(area, values, valid)
@@ -150,13 +154,17 @@ class Image:
                 f"{self.name} is not georeferenced (coordinate system {self.crs}, transform "
                 f"{tuple(self.transform)[:6]}); write both into the file, e.g. with gdal_edit -a_srs -a_ullr"
             )
+        bounds = tuple(self._dataset.bounds)
         try:
-            transform_bounds(self.crs, "EPSG:4326", *self._dataset.bounds)
-        except RasterioError as error:
+            to_degrees = Transformer.from_crs(self.crs.to_wkt(), "EPSG:4326", always_xy=True)
+            is_placed = bool((np.abs(to_degrees.transform_bounds(*bounds)) <= _FARTHEST_DEGREES).all())
+        except ProjError:
+            is_placed = False
+        if not is_placed:
             raise SceneError(
-                f"{self.name} has a coordinate system without a known place on Earth ({error}); "
-                "write the right one into the file, e.g. with gdal_edit -a_srs EPSG:CODE"
-            ) from error
+                f"{self.name} has no place on Earth: its bounds {bounds} mean nothing in its coordinate "
+                f"system {crs_text(self.crs)}; write the right one into the file, e.g. with gdal_edit -a_srs"
+            )
 
 
 def crs_text(crs: rasterio.CRS) -> str:
@@ -174,22 +182,19 @@ def open_image(path: Path, name: str, fill: float | None) -> Iterator[Image]:
     says so. Raises SceneError when the file is no image or has no place on Earth.
     """
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
-        with _translated(name):
+        with _translated(name, path):
             dataset = rasterio.open(path)
         with dataset:
-            yield Image(dataset, name, fill)
+            yield Image(dataset, name, fill, path)
 
 
 @contextmanager
-def _translated(name: str) -> Iterator[None]:
-    """Turn what rasterio raises about the file's bytes into a SceneError."""
+def _translated(name: str, path: Path) -> Iterator[None]:
+    """Turn what rasterio raises about the file's bytes into a SceneError that tells no local path."""
     try:
         yield
     except RasterioError as error:
-        cause = error.__cause__ or error
-        reason = (
-            str(cause).split(":", 1)[-1].strip() if "not recognized" not in str(cause) else "no image format"
-        )
+        reason = str(error.__cause__ or error).replace(str(path), "file").replace(path.name, "file")
         raise SceneError(
             f"{name} cannot be read as an image ({reason}); it is damaged or no image: upload it again"
         ) from error

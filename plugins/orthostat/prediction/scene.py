@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orthostat import __version__, storage
+from orthostat.errors import OrthostatError
 from orthostat.layout import PredictionKey
 from orthostat.prediction.failure import Failure
 from orthostat.prediction.item import Prediction
@@ -53,6 +54,7 @@ def predict_scene(
         prediction = Prediction(
             scene_id=scene.scene_id,
             labels_href=work.key.labels,
+            labels_sha256=storage.file_sha256(scratch / "labels.tif"),
             acquired=dated or scene.acquired,
             crs=written.crs,
             shape=written.shape,
@@ -81,7 +83,7 @@ def predict_scene(
 def record_failure(work: Work, kind: Literal["image", "runtime"], error: Exception) -> Failure:
     """Store why a scene has no prediction. A prediction that stands there from before is left alone."""
     scene = work.scene
-    reason = str(error) or type(error).__name__
+    reason = str(error) if isinstance(error, OrthostatError) else f"{type(error).__name__}: {error}"
     failure = Failure(
         scene_id=scene.scene_id, image_uri=scene.image_uri, etag=scene.etag, kind=kind, reason=reason
     )

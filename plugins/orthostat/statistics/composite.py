@@ -1,5 +1,6 @@
 """The map of classes of a period, from the tiles of its composite."""
 
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from rasterio.enums import Resampling
 from rasterio.merge import merge
 
 from orthostat import storage
+from orthostat.aggregation.areas import Bounds
 from orthostat.prediction.item import NODATA, LabelClass
 from orthostat.statistics.maps import draw_scale_bar, dump_png, frame_map, label_zones, select_leaves
 
@@ -25,12 +27,13 @@ _NOT_OBSERVED = "#ffffff"
 def draw_composite(
     tile_uris: Sequence[str], classes: Sequence[LabelClass], zones: gpd.GeoDataFrame, title: str
 ) -> bytes:
-    """The composite in the classes' colours with the zones' borders, as PNG.
+    """The composite of the zones in the classes' colours, as PNG.
 
     Tiles are uint8 rasters on one grid; `zones` are in the grid's system. Large composites are thinned to
     about 1600 pixels a side. Pixels without a class stay white. Raises StorageError for a missing tile.
     """
-    pixels, (west, south, east, north) = _read_tiles(tile_uris)
+    leaves = select_leaves(zones, ())
+    pixels, (west, south, east, north) = _read_tiles(tile_uris, tuple(leaves.total_bounds))
     indices = np.full(256, len(classes), dtype=np.uint8)
     for index, label in enumerate(classes):
         indices[label.class_id] = index
@@ -48,8 +51,7 @@ def draw_composite(
         extent=(west, east, south, north),
         interpolation="nearest",
     )
-    leaves = select_leaves(zones, ())
-    leaves.boundary.plot(ax=axis, color="0.1", linewidth=1.0)
+    leaves.boundary.plot(ax=axis, color="0.1", linewidth=1.0, clip_on=False)
     label_zones(axis, leaves, dict(zip(leaves["zone_id"], leaves["name"], strict=True)))
     frame_map(axis, f"{title}: class of every pixel")
     draw_scale_bar(axis)
@@ -59,29 +61,23 @@ def draw_composite(
     return dump_png(figure)
 
 
-def _read_tiles(
-    tile_uris: Sequence[str],
-) -> tuple[npt.NDArray[np.uint8], tuple[float, float, float, float]]:
-    """All tiles as one raster (rows, columns), thinned; and its west, south, east, north."""
+def _read_tiles(tile_uris: Sequence[str], zone_bounds: Bounds) -> tuple[npt.NDArray[np.uint8], Bounds]:
+    """The tiles around the zones as one raster (rows, columns), thinned; and its west, south, east, north."""
     with tempfile.TemporaryDirectory() as folder:
         paths = []
         for number, uri in enumerate(sorted(tile_uris)):
             path = Path(folder) / f"{number}.tif"
             storage.download(uri, path)
             paths.append(path)
-        bounds, resolution = _read_extent(paths)
-        west, south, east, north = bounds
-        side = max(east - west, north - south) / resolution
-        step = resolution * max(1, int(np.ceil(side / _MOST_PIXELS)))
+        with rasterio.open(paths[0]) as tile:
+            origin, resolution = (tile.bounds.left, tile.bounds.top), float(tile.res[0])
+        west, south, east, north = zone_bounds
+        step = resolution * math.ceil(max(east - west, north - south) / resolution / _MOST_PIXELS)
+        bounds = (
+            origin[0] + math.floor((west - origin[0]) / step) * step,
+            origin[1] + math.floor((south - origin[1]) / step) * step,
+            origin[0] + math.ceil((east - origin[0]) / step) * step,
+            origin[1] + math.ceil((north - origin[1]) / step) * step,
+        )
         pixels, _ = merge(paths, bounds=bounds, res=step, nodata=NODATA, resampling=Resampling.nearest)
     return pixels[0], bounds
-
-
-def _read_extent(paths: Sequence[Path]) -> tuple[tuple[float, float, float, float], float]:
-    boxes = []
-    for path in paths:
-        with rasterio.open(path) as tile:
-            boxes.append(tuple(tile.bounds))
-            resolution = float(tile.res[0])
-    west, south, east, north = zip(*boxes, strict=True)
-    return (min(west), min(south), max(east), max(north)), resolution

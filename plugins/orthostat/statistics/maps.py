@@ -3,7 +3,7 @@
 import io
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import geopandas as gpd
@@ -14,7 +14,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from orthostat.errors import ReleaseError
 from orthostat.statistics.schema import MAP_COUNT, STRATIFIED, Row
@@ -23,8 +23,9 @@ COLORMAP = "YlGnBu"
 """Sequential, readable with every common form of colour blindness."""
 EMPTY: dict[str, Any] = {"facecolor": "white", "edgecolor": "0.45", "hatch": "////", "linewidth": 0.0}
 _PANEL_INCHES = 4.4
-_MOST_COLUMNS = 4
 _MOST_LABELS = 30
+_DARK = 0.6
+"""From this share of the scale on, the colour is too dark for black letters."""
 _SCALES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 
 
@@ -41,12 +42,12 @@ def draw_map(rows: Sequence[Row], zones: gpd.GeoDataFrame, title: str) -> bytes:
     shown = [row for row in rows if row["method"] == method]
     leaves = select_leaves(zones, {row["zone_id"] for row in rows})
     classes = sorted({(row["class_id"], row["class_name"]) for row in rows})
-    columns = min(_MOST_COLUMNS, len(classes))
+    columns = math.ceil(math.sqrt(len(classes)))
     lines = math.ceil(len(classes) / columns)
     west, south, east, north = leaves.total_bounds
     height = _PANEL_INCHES * min(2.0, max(0.5, (north - south) / (east - west)))
     figure = Figure(
-        figsize=(_PANEL_INCHES * columns + 0.6, (height + 1.0) * lines + 2.2), layout="constrained"
+        figsize=(_PANEL_INCHES * columns + 0.6, (height + 1.1) * lines + 1.9), layout="compressed"
     )
     axes = figure.subplots(lines, columns, squeeze=False).flat
     for axis, (class_id, class_name) in zip(axes, classes, strict=False):
@@ -55,6 +56,9 @@ def draw_map(rows: Sequence[Row], zones: gpd.GeoDataFrame, title: str) -> bytes:
     for axis in list(axes)[len(classes) :]:
         axis.set_axis_off()
     draw_scale_bar(figure.axes[0])
+    figure.legend(
+        handles=[Patch(label="not published or not observed", **EMPTY)], loc="outside lower right", fontsize=9
+    )
     simulated = any(row["is_simulated"] for row in shown)
     warning = "\nSIMULATED reference sample: not a statistic" if simulated else ""
     figure.suptitle(f"{title}: area by class, {rows[0]['period']}{warning}", fontsize=15, fontweight="bold")
@@ -81,15 +85,18 @@ def dump_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def label_zones(axis: Axes, zones: gpd.GeoDataFrame, labels: Mapping[str, str]) -> None:
-    """Write a label into every zone; none where there are too many to read."""
+def label_zones(
+    axis: Axes, zones: gpd.GeoDataFrame, labels: Mapping[str, str], dark: Collection[str] = ()
+) -> None:
+    """Write a label into every zone, in white into the `dark` ones; none where there are too many to read."""
     if len(zones) > _MOST_LABELS:
         return
     for zone_id, point in zip(zones["zone_id"], zones.representative_point(), strict=True):
+        ink, halo = ("white", "0.15") if zone_id in dark else ("black", "white")
         text = axis.annotate(
-            labels[zone_id], (point.x, point.y), ha="center", va="center", fontsize=8, color="black"
+            labels[zone_id], (point.x, point.y), ha="center", va="center", fontsize=8, color=ink
         )
-        text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+        text.set_path_effects([withStroke(linewidth=2.2, foreground=halo, alpha=0.8)])
 
 
 def draw_scale_bar(axis: Axes) -> None:
@@ -101,15 +108,12 @@ def draw_scale_bar(axis: Axes) -> None:
     words = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
     start = (east - west) * 0.02
     below = axis.get_xaxis_transform()
-    axis.plot(
-        [west + start, west + start + length],
-        [-0.02, -0.02],
-        transform=below,
-        color="0.2",
-        lw=3,
-        clip_on=False,
-    )
-    axis.text(west + start + length * 1.1, -0.02, words, transform=below, fontsize=8, va="center")
+    ends = [west + start, west + start + length]
+    (bar,) = axis.plot(ends, [-0.02, -0.02], transform=below, color="0.2", lw=3, clip_on=False)
+    label = axis.text(ends[1] + start, -0.02, words, transform=below, fontsize=8, va="center")
+    for artist in (bar, label):
+        artist.set_in_layout(False)
+    axis.set_xlim(west, east)
 
 
 def frame_map(axis: Axes, title: str) -> None:
@@ -138,7 +142,8 @@ def _draw_panel(
     values = zones["zone_id"].map(lambda zone_id: shares.get(zone_id)).astype("float64")
     published, empty = zones[values.notna()], zones[values.isna()]
     highest = max([share for share in shares.values() if share is not None], default=1.0)
-    scale = Normalize(0, next((limit for limit in _SCALES if highest <= limit), 1.0))
+    limit = next((limit for limit in _SCALES if highest <= limit), 1.0)
+    scale = Normalize(0, limit)
     if len(published):
         published.plot(ax=axis, column=values.dropna(), cmap=COLORMAP, norm=scale)
     if len(empty):
@@ -148,18 +153,16 @@ def _draw_panel(
         zone_id: f"{name}\n{'not published' if math.isnan(value) else f'{value:.1%}'}"
         for zone_id, name, value in zip(zones["zone_id"], zones["name"], values, strict=True)
     }
-    label_zones(axis, zones, words)
+    dark = {zone_id for zone_id, share in shares.items() if share and share > _DARK * limit}
+    label_zones(axis, zones, words, dark)
     frame_map(axis, title)
     whole = "zone's area (estimate)" if method == STRATIFIED else "zone's observed area (pixel count)"
     bar = axis.figure.colorbar(
         ScalarMappable(scale, COLORMAP), ax=axis, orientation="horizontal", shrink=0.8, aspect=30, pad=0.06
     )
     bar.set_label(f"{title}: per cent of the {whole}", fontsize=9)
-    bar.ax.xaxis.set_major_formatter(PercentFormatter(1.0))
-    if len(empty):
-        axis.legend(
-            handles=[Patch(label="not published or not observed", **EMPTY)], loc="lower right", fontsize=8
-        )
+    bar.ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    bar.ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if limit >= 0.05 else 1))
 
 
 def _describe(rows: Sequence[Row], method: str, is_simulated: bool, columns: int) -> str:

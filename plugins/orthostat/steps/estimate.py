@@ -13,11 +13,14 @@ from orthostat.estimation.period import ZoneEstimate, estimate_accuracy, estimat
 from orthostat.estimation.sample import SampleStratum, SampleUnit, read_sample, read_strata
 from orthostat.pipelines.config import Pipeline, Sample
 from orthostat.planning.plan import Plan
-from orthostat.prediction.item import LabelClass, Prediction
+from orthostat.prediction.item import LabelClass, Prediction, read_predictions
 from orthostat.statistics.result import PeriodResult, write_result
 from orthostat.statistics.rows import Provenance, build_accuracy, build_rows
 from orthostat.statistics.schema import Row
-from orthostat.steps.judge import PeriodWork, read_items, read_run_work
+from orthostat.steps.judge import PeriodWork, read_run_work
+
+_FRAME_TOLERANCE = 0.01
+"""Share of a zone's area by which its strata may differ unremarked: whole pixels, a simplified border."""
 
 
 @dataclass(frozen=True)
@@ -65,19 +68,18 @@ def estimate_period(
     works = [read_work(uri) for uri in period.work_uris]
     table = read_table(works, zones, pipeline.grid)
     check_identities(table)
-    predictions = read_items(period.item_uris)
+    predictions = read_predictions(period.item_uris)
     check_classes(predictions)
     classes = predictions[0].classes
     estimates: dict[str, ZoneEstimate | str] = {}
     accuracy: list[Row] = []
     remarks: list[str] = []
     if reference is not None:
-        estimates, accuracy, remarks = _estimate(pipeline, period, reference, works, zones, classes)
+        estimates, accuracy, remarks = _estimate(pipeline, period, reference, works, zones, table, classes)
     rows = build_rows(
         pipeline,
         period.period,
-        {zone.zone_id: zone for zone in table.zones},
-        dict(zip(zones.ids, zones.names, strict=True)),
+        table,
         classes,
         estimates,
         _provenance(pipeline, period),
@@ -100,6 +102,7 @@ def _estimate(
     reference: Reference,
     works: list[TileWork],
     zones: ZoneSet,
+    table: PeriodTable,
     classes: tuple[LabelClass, ...],
 ) -> tuple[dict[str, ZoneEstimate | str], list[Row], list[str]]:
     units = [unit for unit in reference.units if unit.period == period.period]
@@ -111,10 +114,10 @@ def _estimate(
     names = {label.class_id: label.name for label in classes}
     map_classes = read_map_classes(units, tiles, pipeline.grid, names, reference.sample.crs)
     estimates: dict[str, ZoneEstimate | str] = {}
-    refusals = []
+    remarks: list[str] = []
     for zone_id in zones.ids:
         try:
-            estimates[zone_id] = estimate_zone(
+            estimate = estimate_zone(
                 units,
                 map_classes,
                 strata,
@@ -124,17 +127,24 @@ def _estimate(
                 list(names.values()),
                 _parts(zones, zone_id),
             )
+            estimates[zone_id] = estimate
+            remarks += _describe_frame(estimate, table.zone(zone_id).zone_area_m2)
         except SampleError as error:
             estimates[zone_id] = str(error)
-            refusals.append(f"no estimate: {error}")
-    if len(refusals) == len(zones.ids):
-        return estimates, [], refusals
+            remarks.append(f"no estimate: {error}")
+    if not any(isinstance(estimate, ZoneEstimate) for estimate in estimates.values()):
+        return estimates, [], remarks
     accuracies = estimate_accuracy(units, map_classes, strata, period.period)
-    return (
-        estimates,
-        build_accuracy(pipeline, period.period, classes, accuracies, period.inputs_sha256),
-        refusals,
-    )
+    accuracy = build_accuracy(pipeline, period.period, classes, accuracies, period.inputs_sha256)
+    return estimates, accuracy, remarks
+
+
+def _describe_frame(estimate: ZoneEstimate, zone_area_m2: float) -> list[str]:
+    """A sampling frame that is not the zone is a matter of design, and must be seen."""
+    difference = estimate.area_m2 / zone_area_m2 - 1
+    if abs(difference) <= _FRAME_TOLERANCE:
+        return []
+    return [f"the strata of zone '{estimate.zone_id}' differ by {difference:+.1%} from its area"]
 
 
 def _parts(zones: ZoneSet, zone_id: str) -> set[str]:

@@ -1,7 +1,6 @@
 """The judge step: verdicts, then the periods whose inputs changed, with the work of composing them."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import BaseModel, ConfigDict
 from rasterio.warp import transform_bounds
@@ -13,7 +12,6 @@ from orthostat.judgement.judge import Judged, count_verdicts, judge_period
 from orthostat.pipelines.config import Pipeline
 from orthostat.planning.manifest import write_manifest
 from orthostat.planning.plan import Plan
-from orthostat.prediction.item import Prediction
 from orthostat.statistics.vintages import current_inputs
 
 
@@ -66,12 +64,6 @@ def read_run_work(plan: Plan) -> RunWork:
     return RunWork.model_validate(storage.read_json(plan.layout.run(plan.run_id, "judgement.json")))
 
 
-def read_items(uris: Sequence[str]) -> list[Prediction]:
-    """The predictions behind Items, in their order."""
-    with ThreadPoolExecutor(16) as readers:
-        return list(readers.map(lambda uri: Prediction.from_stac(storage.read_json(uri), uri), uris))
-
-
 def digest_inputs(pipeline: Pipeline, used: Sequence[Judged]) -> str:
     """Digest of all that decides a period's figures: predictions, grid, rule, zones, sample, rules."""
     uris = [pipeline.zones.uri]
@@ -79,7 +71,7 @@ def digest_inputs(pipeline: Pipeline, used: Sequence[Judged]) -> str:
         uris += [pipeline.sample.uri, pipeline.sample.strata_uri]
     return storage.digest(
         {
-            "items": {one.item_uri.removeprefix(pipeline.output): one.item_etag for one in used},
+            "labels": {one.item_uri.removeprefix(pipeline.output): one.prediction.labels_sha256 for one in used},
             "files": {uri: storage.describe(uri).etag for uri in uris},
             "pipeline": pipeline.model_dump(
                 mode="json", include={"zones", "grid", "period", "rule", "sample", "publication"}

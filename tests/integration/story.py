@@ -1,0 +1,84 @@
+"""A whole run without Airflow: the same commands in the same order, in this process."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from orthostat import storage
+from orthostat.cli.main import build_parser
+from orthostat.layout import Layout
+from orthostat.pipelines.config import Pipeline
+
+
+def run_command(*arguments: str) -> Any:
+    """What one command returns; its errors are raised."""
+    parsed = build_parser().parse_args(arguments)
+    return parsed.run(parsed)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run said, by step."""
+
+    notes: dict[str, str]
+    batches: list[str]
+    work: list[str]
+
+
+@dataclass(frozen=True)
+class Story:
+    """One pipeline with its archive in a bucket of its own and a statistics database."""
+
+    pipeline: Pipeline
+    folder: Path
+    """Folder of the pipeline file."""
+
+    def write(self, **changes: Any) -> "Story":
+        """Write the pipeline file, changed; returns the story of the changed pipeline."""
+        pipeline = Pipeline.model_validate(self.pipeline.model_dump() | changes)
+        content = yaml.safe_dump(pipeline.model_dump(mode="json"))
+        (self.folder / f"{pipeline.name}.yaml").write_text(content)
+        return Story(pipeline, self.folder)
+
+    def plan(self, run_id: str, start: str, end: str, *options: str) -> Any:
+        """The plan step."""
+        return run_command(
+            *("step", "plan", "--pipeline", self.pipeline.name, "--run-id", run_id),
+            *("--start", f"{start}T00:00:00+00:00", "--end", f"{end}T00:00:00+00:00", *options),
+        )
+
+    def step(self, name: str, run_id: str) -> Any:
+        """A step that takes a run."""
+        return run_command("step", name, "--root", self.pipeline.output, "--run-id", run_id)
+
+    def run(self, run_id: str, start: str, end: str, *options: str) -> Run:
+        """Every step, in order."""
+        plan = self.plan(run_id, start, end, *options)
+        for uri in plan["work"]:
+            run_command("step", "predict", "--batch", uri)
+        return self.finish(run_id, plan)
+
+    def finish(self, run_id: str, plan: Any) -> Run:
+        """The steps after predict."""
+        notes = {"plan": plan["note"], "verify": self.step("verify", run_id)["note"]}
+        judged = self.step("judge", run_id)
+        for name in ("compose", "tabulate"):
+            for uri in judged["work"]:
+                run_command("step", name, "--work", uri)
+        notes["judge"] = judged["note"]
+        for name in ("estimate", "release", "gate"):
+            notes[name] = self.step(name, run_id)["note"]
+        return Run(notes, plan["work"], judged["work"])
+
+    def release_folder(self) -> str:
+        """URI of the newest release's files."""
+        releases = Layout(self.pipeline.output).release("")
+        found = {entry.uri.split("/releases/")[1].split("/")[0] for entry in storage.list_objects(releases)}
+        newest = max(found, key=lambda name: int(name.split("-")[0].removeprefix("v")))
+        return storage.join(releases, newest)
+
+    def csv(self) -> bytes:
+        """The newest release's table."""
+        return storage.read_bytes(storage.join(self.release_folder(), "statistics.csv"))

@@ -1,0 +1,235 @@
+"""A batch: facts of a prediction, its commit, and scenes that fail without harming the others."""
+
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from orthostat import storage
+from orthostat.errors import BundleError
+from orthostat.prediction import batch as batch_module
+from orthostat.prediction.batch import Summary, predict_batch
+from orthostat.prediction.failure import Failure
+from orthostat.prediction.item import Prediction
+
+from tests.unit.prediction_images import HalvingModel, key_of, make_batch, write_image
+
+VALUES = np.array([[[0, 50, 200], [150, 0, 101], [100, 99, 30]]], dtype=np.uint16)
+LABELS = [[255, 0, 1], [1, 255, 1], [0, 0, 0]]
+
+
+@pytest.fixture(autouse=True)
+def model(monkeypatch):
+    monkeypatch.setattr(batch_module, "_load", lambda bundle, recipe: HalvingModel())
+
+
+def scenes(tmp_path: Path, *names: str) -> list[str]:
+    for name in names:
+        write_image(tmp_path / "scenes" / f"{name}.tif", VALUES)
+    return list(names)
+
+
+def read_prediction(uri: str) -> Prediction:
+    return Prediction.from_stac(storage.read_json(uri), uri)
+
+
+def read_failure(uri: str) -> Failure:
+    return Failure.model_validate(storage.read_json(uri))
+
+
+def test_a_prediction_and_its_facts(tmp_path):
+    batch = make_batch(tmp_path, scenes(tmp_path, "A"))
+    assert predict_batch(batch) == Summary(predicted=1, skipped=0, failed=0)
+    key = key_of(batch, 0)
+    with rasterio.open(key.labels) as labels:
+        assert labels.read(1).tolist() == LABELS
+        assert labels.nodata == 255
+        assert labels.colormap(1)[1] == (255, 255, 0, 255)
+        assert labels.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert labels.compression.name == "deflate"
+    prediction = read_prediction(key.item)
+    assert prediction.histogram == {0: 4, 1: 3}
+    assert prediction.valid_fraction == pytest.approx(7 / 9)
+    assert prediction.value_ranges == ((30, 200),)
+    assert (prediction.crs, prediction.shape) == ("EPSG:32633", (3, 3))
+    assert prediction.transform == (10, 0, 500000, 0, -10, 4983400)
+    assert (prediction.source_crs, prediction.source_shape) == ("EPSG:32633", (3, 3))
+    assert prediction.labels_href == key.labels
+    assert prediction.source_etag == batch.scenes[0].etag
+    assert prediction.model_sha256 == batch.bundle_sha256
+    assert prediction.options == {"chip_size": 2, "batch_size": 1}
+
+
+def test_an_image_without_any_data_is_predicted_as_such(tmp_path):
+    write_image(tmp_path / "scenes" / "A.tif", VALUES * 0)
+    batch = make_batch(tmp_path, ["A"])
+    predict_batch(batch)
+    prediction = read_prediction(key_of(batch, 0).item)
+    assert (prediction.valid_fraction, prediction.histogram) == (0, {})
+    assert prediction.value_ranges == (None,)
+
+
+def test_a_large_class_raster_has_overviews_of_the_most_frequent_class(tmp_path):
+    values = np.full((1, 600, 600), 200, np.uint16)
+    values[:, ::2, ::2] = 50
+    write_image(tmp_path / "scenes" / "A.tif", values)
+    batch = make_batch(tmp_path, ["A"])
+    predict_batch(batch)
+    with rasterio.open(key_of(batch, 0).labels) as labels:
+        assert labels.overviews(1) == [2]
+        assert labels.block_shapes == [(512, 512)]
+    with rasterio.open(key_of(batch, 0).labels, overview_level=0) as overview:
+        assert (overview.read(1) == 1).all()
+
+
+def test_bad_images_become_failure_records_and_the_others_are_predicted(tmp_path):
+    names = scenes(tmp_path, "A", "B", "C", "D")
+    (tmp_path / "scenes" / "B.tif").write_text("hello")
+    write_image(tmp_path / "scenes" / "C.tif", np.ones((2, 3, 3), np.uint16))
+    batch = make_batch(tmp_path, names)
+    assert predict_batch(batch) == Summary(predicted=2, skipped=0, failed=2)
+    text, bands = read_failure(key_of(batch, 1).failure), read_failure(key_of(batch, 2).failure)
+    assert (text.kind, text.etag) == ("image", batch.scenes[1].etag)
+    assert "B.tif cannot be read as an image" in text.reason
+    assert bands.kind == "image"
+    assert "C.tif has 2 bands, the model takes 1" in bands.reason
+    assert sorted(p.name for p in Path(key_of(batch, 1).folder).iterdir()) == ["failure.json"]
+    assert all(storage.exists(key_of(batch, number).item) for number in (0, 3))
+
+
+def test_an_image_that_was_replaced_after_planning_fails_but_is_tried_again(tmp_path):
+    batch = make_batch(tmp_path, scenes(tmp_path, "A", "B"))
+    write_image(tmp_path / "scenes" / "A.tif", VALUES + 1)
+    assert predict_batch(batch) == Summary(predicted=1, skipped=0, failed=1)
+    failure = read_failure(key_of(batch, 0).failure)
+    assert failure.kind == "runtime"
+    assert "it was replaced" in failure.reason
+
+
+def test_what_the_model_raises_is_recorded_as_runtime(tmp_path, monkeypatch):
+    def explode(self, image):
+        raise RuntimeError("CUDA out of memory")
+
+    batch = make_batch(tmp_path, scenes(tmp_path, "A"))
+    monkeypatch.setattr(HalvingModel, "label", explode)
+    assert predict_batch(batch).failed == 1
+    failure = read_failure(key_of(batch, 0).failure)
+    assert (failure.kind, failure.reason) == ("runtime", "RuntimeError: CUDA out of memory")
+
+
+def test_what_is_committed_is_not_predicted_again(tmp_path, monkeypatch):
+    batch = make_batch(tmp_path, scenes(tmp_path, "A", "B"))
+    predict_batch(batch)
+    before = storage.read_bytes(key_of(batch, 0).item)
+    storage.delete(key_of(batch, 1).item)
+    assert predict_batch(batch) == Summary(predicted=1, skipped=1, failed=0)
+    monkeypatch.setattr(batch_module, "_load", None)  # nothing to do: nothing is loaded
+    assert predict_batch(batch) == Summary(predicted=0, skipped=2, failed=0)
+    assert storage.read_bytes(key_of(batch, 0).item) == before
+
+
+def test_predicting_again_writes_the_same_bytes(tmp_path):
+    batch = make_batch(tmp_path, scenes(tmp_path, "A"), is_repredicted=True)
+    key = key_of(batch, 0)
+    predict_batch(batch)
+    before = storage.read_bytes(key.labels), storage.read_bytes(key.item)
+    storage.write_bytes(key.labels, b"half")
+    assert predict_batch(batch).predicted == 1
+    assert (storage.read_bytes(key.labels), storage.read_bytes(key.item)) == before
+
+
+def test_a_failure_record_goes_when_the_scene_succeeds(tmp_path, monkeypatch):
+    batch = make_batch(tmp_path, scenes(tmp_path, "A"))
+    with monkeypatch.context() as patch:
+        patch.setattr(HalvingModel, "label", lambda self, image: 1 / 0)
+        predict_batch(batch)
+    assert storage.exists(key_of(batch, 0).failure)
+    predict_batch(batch)
+    assert storage.exists(key_of(batch, 0).item)
+    assert not storage.exists(key_of(batch, 0).failure)
+
+
+def test_a_failing_second_prediction_leaves_the_first_alone(tmp_path, monkeypatch):
+    batch = make_batch(tmp_path, scenes(tmp_path, "A"), is_repredicted=True)
+    predict_batch(batch)
+    before = storage.read_bytes(key_of(batch, 0).item), storage.read_bytes(key_of(batch, 0).labels)
+    monkeypatch.setattr(HalvingModel, "label", lambda self, image: 1 / 0)
+    assert predict_batch(batch).failed == 1
+    assert (
+        storage.read_bytes(key_of(batch, 0).item),
+        storage.read_bytes(key_of(batch, 0).labels),
+    ) == before
+
+
+def test_the_item_is_written_after_the_labels(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(storage, "upload", lambda path, uri, kind: written.append(uri))
+    original = storage.write_bytes
+    monkeypatch.setattr(
+        storage, "write_bytes", lambda uri, *rest: (written.append(uri), original(uri, *rest))
+    )
+    batch = make_batch(tmp_path, scenes(tmp_path, "A"))
+    written.clear()
+    predict_batch(batch)
+    assert written == [key_of(batch, 0).labels, key_of(batch, 0).item]
+
+
+def test_the_next_image_is_downloaded_while_this_one_is_predicted(tmp_path, monkeypatch):
+    batch = make_batch(tmp_path, scenes(tmp_path, "A", "B"))
+    second_arrived = threading.Event()
+    original, label = storage.download, HalvingModel.label
+
+    def download(uri, path, etag=None):
+        original(uri, path, etag)
+        if uri.endswith("B.tif"):
+            second_arrived.set()
+
+    def wait_for_second(self, image):
+        if image.name.endswith("A.tif"):
+            assert second_arrived.wait(timeout=20)
+        return label(self, image)
+
+    monkeypatch.setattr(storage, "download", download)
+    monkeypatch.setattr(HalvingModel, "label", wait_for_second)
+    assert predict_batch(batch) == Summary(predicted=2, skipped=0, failed=0)
+
+
+def test_another_bundle_fails_the_whole_batch_and_writes_nothing(tmp_path):
+    batch = make_batch(tmp_path, scenes(tmp_path, "A"), bundle_sha256="ab" * 32)
+    with pytest.raises(BundleError, match="named was abab"):
+        predict_batch(batch)
+    assert not (tmp_path / "output").exists()
+
+
+def test_progress_is_logged_per_scene(tmp_path, caplog):
+    caplog.set_level("INFO")
+    predict_batch(make_batch(tmp_path, scenes(tmp_path, "A", "B")))
+    assert "[1/2] A: predicted, 77.8% valid" in caplog.text
+    assert "[2/2] B: predicted" in caplog.text
+
+
+def test_nothing_stays_in_the_scratch_folder(tmp_path, monkeypatch):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    batch = make_batch(tmp_path, scenes(tmp_path, "A", "B"))
+    predict_batch(batch)
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_batch_in_s3(tmp_path, s3_bucket):
+    batch = make_batch(tmp_path, scenes(tmp_path, "A"))
+    storage.upload(tmp_path / "scenes" / "A.tif", f"{s3_bucket}/scenes/A.tif")
+    storage.upload(tmp_path / "bundle.zip", f"{s3_bucket}/bundle.zip")
+    found = storage.describe(f"{s3_bucket}/scenes/A.tif")
+    scene = batch.scenes[0].model_copy(update={"image_uri": found.uri, "etag": found.etag})
+    moved = batch.model_copy(
+        update={"output": s3_bucket, "bundle": f"{s3_bucket}/bundle.zip", "scenes": (scene,)}
+    )
+    storage.write_bytes(key_of(moved, 0).failure, b"{}")
+    assert predict_batch(moved).predicted == 1
+    item = json.loads(storage.read_bytes(key_of(moved, 0).item))
+    assert item["assets"]["labels"]["href"] == key_of(moved, 0).labels
+    assert not storage.exists(key_of(moved, 0).failure)

@@ -1,0 +1,93 @@
+"""`orthostat predict`: images outside any pipeline, as other programs call it."""
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+from orthostat.cli.main import main
+from orthostat.prediction import batch as batch_module
+
+from tests.unit.prediction_images import HalvingModel, write_empty_bundle, write_image
+
+VALUES = np.array([[[0, 50, 200], [150, 0, 101]]], dtype=np.uint16)
+
+
+@pytest.fixture(autouse=True)
+def model(monkeypatch):
+    def load(bundle, recipe):
+        print("a bundle's code may print")
+        return HalvingModel()
+
+    monkeypatch.setattr(batch_module, "_load", load)
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    write_empty_bundle(str(tmp_path / "bundle.zip"))
+    return ["predict", "--bundle", str(tmp_path / "bundle.zip"), "--output", str(tmp_path / "out")]
+
+
+def test_one_image_goes_straight_under_the_output(tmp_path, arguments, capsys):
+    image = write_image(tmp_path / "one.tif", VALUES)
+    with rasterio.open(image, "r+") as dataset:
+        dataset.update_tags(TIFFTAG_DATETIME="2020:05:18 13:35:01")
+    assert main([*arguments, "--image", str(image), "--fill", "0", "--json"]) == 0
+    items = json.loads(capsys.readouterr().out)
+    assert [item["id"] for item in items] == ["one"]
+    assert items[0]["properties"]["datetime"] == "2020-05-18T13:35:01Z"
+    assert items == [json.loads((tmp_path / "out" / "item.json").read_text())]
+    assert items[0]["assets"]["labels"]["href"] == str(tmp_path / "out" / "labels.tif")
+    with rasterio.open(tmp_path / "out" / "labels.tif") as labels:
+        assert labels.read(1).tolist() == [[255, 0, 1], [1, 255, 1]]
+
+
+def test_several_images_get_a_folder_each_in_the_order_given(tmp_path, arguments, capsys):
+    images = [str(write_image(tmp_path / f"{name}.tif", VALUES)) for name in ("b", "a")]
+    assert main([*arguments, "--image", images[0], "--image", images[1], "--json"]) == 0
+    assert [item["id"] for item in json.loads(capsys.readouterr().out)] == ["b", "a"]
+    assert (tmp_path / "out" / "a" / "labels.tif").is_file()
+    assert (tmp_path / "out" / "b" / "item.json").is_file()
+
+
+def test_without_json_the_result_is_text_for_people(tmp_path, arguments, capsys):
+    image = write_image(tmp_path / "one.tif", VALUES)
+    assert main([*arguments, "--image", str(image), "--fill", "0"]) == 0
+    out = capsys.readouterr().out
+    assert "66.7% valid" in out
+    assert "high" in out
+    assert "75.0%" in out
+
+
+def test_images_of_one_name_are_refused_before_any_work(tmp_path, arguments, capsys):
+    images = [str(write_image(tmp_path / folder / "x.tif", VALUES)) for folder in ("1", "2")]
+    assert main([*arguments, "--image", images[0], "--image", images[1]]) == 1
+    assert "several images are named ['x']" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_that_fail_are_named_and_the_others_are_predicted(tmp_path, arguments, capsys):
+    good = write_image(tmp_path / "good.tif", VALUES)
+    (tmp_path / "text.tif").write_text("hello")
+    images = [str(tmp_path / "text.tif"), str(tmp_path / "missing.tif"), str(good)]
+    assert main([*arguments, *(word for image in images for word in ("--image", image)), "--json"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "2 of 3 images failed" in captured.err
+    assert "text: " in captured.err
+    assert "missing: there is no file" in captured.err
+    assert (tmp_path / "out" / "good" / "item.json").is_file()
+    for name in ("text", "missing"):
+        assert [path.name for path in (tmp_path / "out" / name).iterdir()] == ["failure.json"]
+
+
+def test_a_wrong_digest_is_an_error(tmp_path, arguments, capsys):
+    image = write_image(tmp_path / "one.tif", VALUES)
+    assert main([*arguments, "--image", str(image), "--sha256", "ab" * 32]) == 1
+    assert "named was abab" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--chip-size", "0"], ["--batch-size", "-1"], ["--fill", "black"]])
+def test_wrong_usage_exits_with_2(arguments, option):
+    with pytest.raises(SystemExit, match="2"):
+        main([*arguments, "--image", "x.tif", *option])

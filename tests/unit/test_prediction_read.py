@@ -1,0 +1,124 @@
+"""Which pixels hold data, and what a chip of the image looks like."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+import rasterio
+from orthostat.errors import SceneError
+from orthostat.prediction.read import Area, open_image
+from rasterio.enums import ColorInterp
+
+from tests.unit.prediction_images import write_image
+
+WHOLE = Area(0, 0, 2, 3)
+BANDS = np.array([[[0, 5, 9], [7, 0, 0]], [[0, 0, 8], [7, 3, 0]]], dtype=np.uint16)
+
+
+def valid(path, fill=None):
+    with open_image(path, "image", fill) as image:
+        return image.block(WHOLE).valid.tolist()
+
+
+@pytest.mark.parametrize(
+    ("nodata", "fill", "expected"),
+    [
+        (None, None, [[1, 1, 1], [1, 1, 1]]),
+        (0, None, [[0, 1, 1], [1, 1, 0]]),
+        (None, 0, [[0, 1, 1], [1, 1, 0]]),
+        (7, 0, [[1, 1, 1], [0, 1, 1]]),  # the file says so itself: fill is not asked
+    ],
+)
+def test_a_pixel_without_data_has_none_in_any_band(tmp_path, nodata, fill, expected):
+    assert valid(write_image(tmp_path / "a.tif", BANDS, nodata=nodata), fill) == expected
+
+
+def test_an_alpha_band_says_where_data_are(tmp_path):
+    alpha = np.array([[0, 255, 255], [1, 255, 0]], dtype=np.uint16)
+    path = write_image(tmp_path / "a.tif", np.stack([*BANDS, alpha]))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.colorinterp = (ColorInterp.gray, ColorInterp.undefined, ColorInterp.alpha)
+    assert valid(path, fill=5) == [[0, 1, 1], [1, 1, 0]]
+
+
+def test_a_mask_says_where_data_are(tmp_path):
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        path = write_image(tmp_path / "a.tif", BANDS)
+        with rasterio.open(path, "r+") as dataset:
+            dataset.write_mask(np.array([[1, 0, 1], [1, 1, 0]], dtype=bool))
+    assert valid(path) == [[1, 0, 1], [1, 1, 0]]
+
+
+def test_not_a_number_in_every_band_is_no_data(tmp_path):
+    values = np.array([[[np.nan, 1, np.nan], [1, 1, 1]], [[np.nan, np.nan, 1], [1, 1, 1]]], np.float32)
+    assert valid(write_image(tmp_path / "a.tif", values)) == [[0, 1, 1], [1, 1, 1]]
+
+
+def test_a_chip_over_the_edge_is_zero_outside_and_keeps_the_channel_order(tmp_path):
+    with open_image(write_image(tmp_path / "a.tif", BANDS), "image", None) as image:
+        chip = image.chip(Area(-1, 1, 2, 5), [1, 0])
+    assert chip.shape == (3, 4, 2)
+    assert chip[..., 0].tolist() == [[0, 0, 0, 0], [0, 8, 0, 0], [3, 0, 0, 0]]
+    assert chip[..., 1].tolist() == [[0, 0, 0, 0], [5, 9, 0, 0], [0, 0, 0, 0]]
+
+
+def test_nodata_is_zero_in_a_chip(tmp_path):
+    with open_image(write_image(tmp_path / "a.tif", BANDS, nodata=7), "image", None) as image:
+        assert image.chip(WHOLE, [0])[..., 0].tolist() == [[0, 5, 9], [0, 0, 0]]
+
+
+def test_blocks_read_ahead_hold_the_same_pixels_as_blocks_read_one_by_one(tmp_path):
+    values = np.arange(2 * 40 * 70, dtype=np.uint16).reshape(2, 40, 70)
+    areas = [
+        Area(top, left, min(top + 16, 40), min(left + 16, 70))
+        for top in range(0, 40, 16)
+        for left in range(0, 70, 16)
+    ]
+    with open_image(write_image(tmp_path / "a.tif", values), "image", None) as image:
+        for area in areas:
+            block = image.block(area, ahead=32)
+            assert (block.values.data == values[:, area.top : area.bottom, area.left : area.right]).all()
+
+
+def test_the_acquisition_time_is_the_tag_where_the_file_has_one(tmp_path):
+    path = write_image(tmp_path / "a.tif", BANDS)
+    with open_image(path, "image", None) as image:
+        assert image.acquired() is None
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(TIFFTAG_DATETIME="2020:05:18 13:35:01")
+    with open_image(path, "image", None) as image:
+        assert image.acquired() == datetime(2020, 5, 18, 13, 35, 1, tzinfo=UTC)
+
+
+def test_a_text_file_is_no_image(tmp_path):
+    (tmp_path / "a.tif").write_text("hello")
+    with pytest.raises(
+        SceneError, match=r"s3://b/a.tif cannot be read as an image .*upload it again"
+    ) as caught:
+        with open_image(tmp_path / "a.tif", "s3://b/a.tif", None):
+            pass
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_truncated_image_is_damaged(tmp_path):
+    path = write_image(tmp_path / "a.tif", np.ones((1, 400, 400), np.uint16), tiled=True)
+    path.write_bytes(path.read_bytes()[:200_000])
+    with open_image(path, "s3://b/a.tif", None) as image:
+        with pytest.raises(SceneError, match=r"cannot be read as an image \(file, band 1: .*damaged"):
+            image.block(Area(0, 0, 400, 400))
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(
+    ("profile", "message"),
+    [
+        ({"crs": None}, r"not georeferenced \(coordinate system None"),
+        ({"transform": rasterio.Affine.identity()}, r"not georeferenced .*\(1.0, 0.0, 0.0, 0.0, 1.0, 0.0\)"),
+        ({"crs": "EPSG:4326"}, r"no place on Earth: its bounds \(500000.0, .* system EPSG:4326"),
+        ({"crs": 'LOCAL_CS["mine",UNIT["metre",1]]'}, r"no place on Earth"),
+    ],
+)
+def test_an_image_without_a_place_on_earth_is_refused(tmp_path, profile, message):
+    path = write_image(tmp_path / "a.tif", BANDS, **profile)
+    with pytest.raises(SceneError, match=message), open_image(path, "image", None):
+        pass

@@ -1,0 +1,100 @@
+"""What readers of the files rely on."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+from orthostat.aggregation.zones import read_zones
+from orthostat.errors import ReleaseError
+from orthostat.statistics.check import check_rows
+from orthostat.statistics.composite import draw_composite
+from orthostat.statistics.display import format_table
+from orthostat.statistics.exports import dump_csv, dump_parquet
+from orthostat.statistics.maps import draw_map
+from orthostat.statistics.schema import OBSERVATIONS, Row
+from tests.builders import make_pipeline
+from tests.builders_statistics import CLASSES, SAMPLE, make_result, write_zones
+
+ROWS = [
+    row | {"release_id": "v1-0123456789ab", "is_break": row["zone_id"] == "b"}
+    for row in check_rows(make_result(pipeline=make_pipeline(sample=SAMPLE)).rows, OBSERVATIONS)
+]
+
+
+def test_csv_keeps_all_digits_and_tells_empty_from_zero() -> None:
+    row = {"a": 0.1 + 0.2, "b": None, "c": 0.0, "d": True, "e": 'x, "y"', "f": 7}
+    assert dump_csv([row], list("abcdef")) == b'a,b,c,d,e,f\n0.30000000000000004,,0.0,true,"x, ""y""",7\n'
+
+
+def test_parquet_has_the_types_of_the_schema_and_gives_the_rows_back() -> None:
+    table = pq.read_table(io.BytesIO(dump_parquet(ROWS)))
+    assert table.column_names == [*OBSERVATIONS.columns, "release_id", "is_break"]
+    types = {
+        name: str(table.schema.field(name).type) for name in ("zone_id", "class_id", "area_m2", "is_break")
+    }
+    assert types == {"zone_id": "string", "class_id": "int64", "area_m2": "double", "is_break": "bool"}
+    assert table.to_pylist() == ROWS
+
+
+def test_equal_rows_are_equal_bytes() -> None:
+    assert dump_parquet(ROWS) == dump_parquet([dict(row) for row in ROWS])
+    assert dump_csv(ROWS, list(ROWS[0])) == dump_csv(ROWS, list(ROWS[0]))
+
+
+def test_the_terminal_table_shows_interval_coverage_and_a_legend_of_the_codes_that_occur() -> None:
+    lines = format_table(ROWS).splitlines()
+    (estimate,) = [line for line in lines if "water" in line and "STRATIFIED" in line]
+    words = "2024-01 a Aland water STRATIFIED (simulated) 0.200 0.161 to 0.239 10.0 95.0 G"
+    assert " ".join(estimate.split()) == words
+    (empty,) = [line for line in lines if "Bland" in line and "crop" in line]
+    assert " ".join(empty.split()) == "2024-01 b Bland crop MAP_COUNT - - - 50.0 O break"
+    assert "O: missing" in lines
+    assert "note: coverage 0.5 is below 0.8" in lines
+    assert not any(line.startswith("P:") for line in lines)
+
+
+@pytest.fixture
+def zones(tmp_path: Path) -> object:
+    """The zones as the release reads them."""
+    uri = str(tmp_path / "zones.geojson")
+    write_zones(uri)
+    return read_zones(uri, "zone_id", "name").to_frame().to_crs("EPSG:32633")
+
+
+def changed(class_name: str, **changes: object) -> list[Row]:
+    return [row | changes if row["class_name"] == class_name else row for row in ROWS]
+
+
+def test_a_map_is_the_same_bytes_again_and_another_with_other_figures(zones: object) -> None:
+    png = draw_map(ROWS, zones, "Made")
+    assert png == draw_map(ROWS, zones, "Made")
+    assert png.startswith(b"\x89PNG")
+    assert png != draw_map(changed("crop", area_m2=400_000.0), zones, "Made")
+    assert png != draw_map([row | {"is_simulated": False} for row in ROWS], zones, "Made")
+
+
+def test_a_map_of_zones_that_the_file_lacks_is_refused(zones: object) -> None:
+    with pytest.raises(ReleaseError, match=r"has the zones \['c'\], which the zones file lacks"):
+        draw_map([ROWS[0] | {"zone_id": "c"}], zones, "Made")
+
+
+def test_the_composite_is_drawn_from_its_tiles_in_any_order(zones: object, tmp_path: Path) -> None:
+    uris = []
+    for number in range(2):
+        pixels = np.full((50, 50), number, dtype=np.uint8)
+        pixels[:5], pixels[-5:] = 254, 255
+        path = tmp_path / f"{number}_0.tif"
+        transform = from_origin(500_000 + number * 1000, 4_984_000, 20, 20)
+        with rasterio.open(
+            path, "w", "GTiff", 50, 50, 1, "EPSG:32633", transform, "uint8", nodata=255
+        ) as tile:
+            tile.write(pixels, 1)
+        uris.append(str(path))
+    png = draw_composite(uris, CLASSES, zones, "Made, 2024-01")
+    assert png == draw_composite(uris[::-1], CLASSES, zones, "Made, 2024-01")
+    assert png != draw_composite(uris[:1], CLASSES, zones, "Made, 2024-01")
