@@ -1,8 +1,8 @@
 """The demo's network, a small one over spectral indices. Raster Vision copies this file into the bundle.
 
 Four small polygons teach no deep network what a landscape looks like: a U-Net learns their surroundings by
-heart. What generalises is built in: the network sees water index, brightness and texture instead of raw
-values, and trains with noise on them, which moves the borders between the classes into the middle of the gaps.
+heart. What generalises is built in: the network sees a water index, brightness and texture instead of raw
+values, and trains with noise on them, which moves the borders between classes into the middle of the gaps.
 """
 
 import torch
@@ -56,7 +56,7 @@ def spectral_indices(x: Tensor) -> Tensor:
     """Three indices of every pixel, each of about the same weight: water, brightness and texture."""
     valid = (x > 0).any(dim=1, keepdim=True).to(x.dtype)
     bands = 6 * x - 3  # standard deviations from the mean
-    blue, red = (bands[:, [0, 2]] - _BLACK_HUE).clamp(min=0.05).split(1, dim=1)
+    blue, red = ((bands[:, i : i + 1] - _BLACK_HUE).clamp(min=0.05) for i in (0, 2))
     water = torch.sigmoid(12 * (_smooth((blue - red) / (blue + red), 3) - _WATER_HUE))
     brightness = torch.log((bands - _BLACK).clamp(min=0.05).sum(dim=1, keepdim=True))
     indices = torch.cat([3 * water, 1.3 * _smooth(brightness, 3), 0.5 * _texture(brightness, valid)], dim=1)

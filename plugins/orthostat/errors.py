@@ -13,6 +13,10 @@ class StorageError(OrthostatError):
     """An object or file cannot be read or written, or is not the one that was planned."""
 
 
+class MissingError(StorageError):
+    """An object or file is not there."""
+
+
 class SceneError(OrthostatError):
     """An image cannot be used as a scene; a retry on the same bytes would fail again."""
 
@@ -47,3 +51,7 @@ class ToleranceError(OrthostatError):
 
 class ServiceError(OrthostatError):
     """A local service did not start, or ended."""
+
+
+class RefusedError(OrthostatError):
+    """The prediction service was not started to do what is asked of it."""

@@ -17,7 +17,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from orthostat.errors import StorageError
+from orthostat.errors import MissingError, StorageError
 
 _MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 _REPLACED = {"412", "PreconditionFailed"}
@@ -192,8 +192,8 @@ def upload(path: Path, uri: str, content_type: str = "application/octet-stream")
         write_bytes(uri, path.read_bytes(), content_type)
         return
     bucket, key = split_s3(uri)
-    with _translated(uri):
-        s3().upload_file(str(path), bucket, key, ExtraArgs={"ContentType": content_type})
+    with _translated(uri), path.open("rb") as file:  # upload_file would hide the cause in an error of its own
+        s3().upload_fileobj(file, bucket, key, ExtraArgs={"ContentType": content_type})
 
 
 def delete(uri: str) -> None:
@@ -217,7 +217,7 @@ def s3() -> Any:
 def _local(uri: str) -> Path:
     path = Path(uri)
     if not path.is_file():
-        raise StorageError(f"there is no file {uri}; check the path")
+        raise MissingError(f"there is no file {uri}; check the path")
     return path
 
 
@@ -229,7 +229,7 @@ def _translated(uri: str) -> Iterator[None]:
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if code in _MISSING:
-            raise StorageError(f"there is no object {uri}; check bucket and key") from error
+            raise MissingError(f"there is no object {uri}; check bucket and key") from error
         if code in _REPLACED:
             raise StorageError(f"{uri} was replaced after it was planned; run the pipeline again") from error
         raise StorageError(f"S3 refused {uri}: {error}; check the endpoint and the credentials") from error

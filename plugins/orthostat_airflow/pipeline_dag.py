@@ -50,8 +50,8 @@ def pipeline_dag(pipeline: Pipeline) -> DAG:
         predict = heavy_step(
             "predict", pipeline, plan.output, option="--batch", max_active_tis_per_dag=pipeline.max_pods
         )
-        # A batch that failed must not hide what the others did; without a plan there is nothing to verify.
-        verify = worker_step("verify", pipeline, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
+        # A batch that failed must not hide what the others did, and no batch at all is no failure.
+        verify = worker_step("verify", pipeline, trigger_rule=TriggerRule.ALL_DONE)
         judge = worker_step("judge", pipeline)
         compose = heavy_step("compose", pipeline, judge.output, option="--work")
         tabulate = heavy_step("tabulate", pipeline, judge.output, option="--work")

@@ -5,7 +5,6 @@ from typing import Any
 
 from orthostat import settings
 from orthostat.pipelines.config import Pipeline, Resources
-from orthostat_airflow.pod import mapped_pod_step, pod_step
 from orthostat_airflow.process import ProcessStep
 
 PROCESS_RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=5)}
@@ -25,6 +24,8 @@ def heavy_step(task_id: str, pipeline: Pipeline, work: Any, *, option: str, **kw
     arguments = work.map(lambda uri: ["step", task_id, option, uri])
     if pipeline.runner == "process":
         return ProcessStep.partial(task_id=task_id, **PROCESS_RETRIES, **kwargs).expand(arguments=arguments)
+    from orthostat_airflow.pod import mapped_pod_step  # the Kubernetes client takes seconds to import
+
     resources = pipeline.resources
     is_prediction = task_id == "predict"
     return mapped_pod_step(
@@ -40,5 +41,7 @@ def single_step(task_id: str, arguments: list[str]) -> Any:
     """A prediction outside any pipeline, where ORTHOSTAT_RUNNER says."""
     if settings.runner() == "process":
         return ProcessStep(task_id=task_id, arguments=arguments, **PROCESS_RETRIES)
+    from orthostat_airflow.pod import pod_step
+
     resources = Resources()
     return pod_step(task_id, resources, gpu=resources.gpu, image=resources.image, arguments=arguments)

@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from rastervision.pytorch_learner import (
     SemanticSegmentationModelConfig,
     SolverConfig,
 )
+from torchvision.models.segmentation import deeplabv3_resnet50
 
 CLASSES = ("water", "crop", "tree", "null")
 COLORS = ("blue", "#ffdd00", (0, 100, 0), "black")
@@ -67,9 +69,15 @@ def write_bundle(
     img_size: int = 64,
     channels: int = 3,
     is_smooth: bool = False,
+    is_default_model: bool = False,
+    change: Callable[[dict[str, Any]], Any] = lambda config: None,
     **options: Any,
 ) -> Path:
-    """A bundle as `rastervision run ... bundle` packs it; `options` are Raster Vision's predict options."""
+    """A bundle as `rastervision run ... bundle` packs it; `options` are Raster Vision's predict options.
+
+    `is_default_model` takes Raster Vision's own DeepLabV3 instead of the small network; `change` gets the
+    pipeline's configuration before it is packed.
+    """
     folder = path.parent / f"{path.stem}-parts"
     hub = folder / "model" / "modules" / "tiny"
     hub.mkdir(parents=True)
@@ -85,22 +93,24 @@ def write_bundle(
         uri="unused", class_config=class_config, img_channels=channels, img_sz=img_size, num_workers=0
     )
     parts: dict[str, Any] = {
-        "model": SemanticSegmentationModelConfig(external_def=module),
+        "model": SemanticSegmentationModelConfig(external_def=None if is_default_model else module),
         "solver": SolverConfig(),
         "data": data,
     }
     learner = SemanticSegmentationLearnerConfig(**parts, output_uri="unused")
     learner.to_file(str(folder / "model" / "learner-config.json"))
-    torch.save(_weights(hub, channels), folder / "model" / "model.pth")
+    torch.save(_weights(None if is_default_model else hub, channels), folder / "model" / "model.pth")
     outer = folder / "bundle"
     statistics = outer / "analyze" / "stats" / "train_scenes" / "stats.json"
     statistics.parent.mkdir(parents=True)
     statistics.write_text(
         json.dumps({"means": [500.0, 400.0, 300.0, 200.0][:channels], "stds": [200.0] * channels})
     )
-    _config(folder, class_config, parts, channel_order, is_smooth, options).to_file(
-        str(outer / "pipeline-config.json")
-    )
+    config_path = outer / "pipeline-config.json"
+    _config(folder, class_config, parts, channel_order, is_smooth, options).to_file(str(config_path))
+    written = json.loads(config_path.read_text())
+    change(written)
+    config_path.write_text(json.dumps(written))
     _zip(folder / "model", outer / "model-bundle.zip")
     _zip(outer, path)
     shutil.rmtree(folder)
@@ -133,8 +143,10 @@ def _config(
     return config
 
 
-def _weights(hub: Path, channels: int) -> dict[str, torch.Tensor]:
-    """Random weights, large enough that every class occurs."""
+def _weights(hub: Path | None, channels: int) -> dict[str, torch.Tensor]:
+    """Random weights, large enough that every class occurs; without `hub`, of Raster Vision's own model."""
+    if hub is None:
+        return dict(deeplabv3_resnet50(num_classes=len(CLASSES), weights_backbone=None).state_dict())
     model = torch.hub.load(
         str(hub), "tiny", source="local", skip_validation=True, channels=channels, classes=len(CLASSES)
     )

@@ -2,7 +2,8 @@
 
 import csv
 import io
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,8 @@ def test_the_migration_makes_the_declared_tables_and_may_run_again(database_url:
 
 
 def test_two_processes_may_migrate_at_once(database_url: str) -> None:
-    with ThreadPoolExecutor(2) as threads:
-        for done in [threads.submit(migrate, database_url) for _ in range(2)]:
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:
+        for done in [processes.submit(migrate, database_url) for _ in range(2)]:
             done.result()
     assert count(database_url, "release") == 0
 

@@ -6,18 +6,18 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+
 from orthostat import storage
 from orthostat.errors import SceneError
 from orthostat.layout import Layout, PredictionKey
 from orthostat.planning.manifest import Batch
 from orthostat.prediction.item import LabelClass
 from orthostat.prediction.read import Area, Image
-
 from tests.builders import make_scene
 
 
@@ -45,7 +45,7 @@ class HalvingModel:
 
     classes = (LabelClass(0, "low", "0000FF"), LabelClass(1, "high", "FFFF00"))
     options = SimpleNamespace(chip_size=2, batch_size=1)
-    software = {"numpy": "2"}
+    software: ClassVar = {"numpy": "2"}
 
     def check(self, image: Image) -> None:
         if image.bands != 1:

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+
 from orthostat import storage
 from orthostat.errors import BundleError
 from orthostat.prediction import batch as batch_module
 from orthostat.prediction.batch import Summary, predict_batch
 from orthostat.prediction.failure import Failure
 from orthostat.prediction.item import Prediction
-
 from tests.unit.prediction_images import HalvingModel, key_of, make_batch, write_image
 
 VALUES = np.array([[[0, 50, 200], [150, 0, 101], [100, 99, 30]]], dtype=np.uint16)
@@ -22,7 +22,7 @@ LABELS = [[255, 0, 1], [1, 255, 1], [0, 0, 0]]
 
 @pytest.fixture(autouse=True)
 def model(monkeypatch):
-    monkeypatch.setattr(batch_module, "_load", lambda bundle, recipe: HalvingModel())
+    monkeypatch.setattr(batch_module, "open_model", lambda bundle, recipe: HalvingModel())
 
 
 def scenes(tmp_path: Path, *names: str) -> list[str]:
@@ -125,7 +125,7 @@ def test_what_is_committed_is_not_predicted_again(tmp_path, monkeypatch):
     before = storage.read_bytes(key_of(batch, 0).item)
     storage.delete(key_of(batch, 1).item)
     assert predict_batch(batch) == Summary(predicted=1, skipped=1, failed=0)
-    monkeypatch.setattr(batch_module, "_load", None)  # nothing to do: nothing is loaded
+    monkeypatch.setattr(batch_module, "open_model", None)  # nothing to do: nothing is loaded
     assert predict_batch(batch) == Summary(predicted=0, skipped=2, failed=0)
     assert storage.read_bytes(key_of(batch, 0).item) == before
 

@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from orthostat.errors import BundleError, StorageError
 from orthostat.prediction.bundle import fetch_bundle
 

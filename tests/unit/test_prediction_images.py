@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 import rasterio
+
 from orthostat.cli.main import main
 from orthostat.prediction import batch as batch_module
-
 from tests.unit.prediction_images import HalvingModel, write_empty_bundle, write_image
 
 VALUES = np.array([[[0, 50, 200], [150, 0, 101]]], dtype=np.uint16)
@@ -19,7 +19,7 @@ def model(monkeypatch):
         print("a bundle's code may print")
         return HalvingModel()
 
-    monkeypatch.setattr(batch_module, "_load", load)
+    monkeypatch.setattr(batch_module, "open_model", load)
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 import rasterio
-from orthostat.errors import SceneError
-from orthostat.prediction.read import Area, open_image
 from rasterio.enums import ColorInterp
 
+from orthostat.errors import SceneError
+from orthostat.prediction.read import Area, open_image
 from tests.unit.prediction_images import write_image
 
 WHOLE = Area(0, 0, 2, 3)
@@ -92,20 +92,21 @@ def test_the_acquisition_time_is_the_tag_where_the_file_has_one(tmp_path):
 
 def test_a_text_file_is_no_image(tmp_path):
     (tmp_path / "a.tif").write_text("hello")
-    with pytest.raises(
-        SceneError, match=r"s3://b/a.tif cannot be read as an image .*upload it again"
-    ) as caught:
-        with open_image(tmp_path / "a.tif", "s3://b/a.tif", None):
-            pass
+    message = r"s3://b/a.tif cannot be read as an image .*upload it again"
+    with (
+        pytest.raises(SceneError, match=message) as caught,
+        open_image(tmp_path / "a.tif", "s3://b/a.tif", None),
+    ):
+        pass
     assert str(tmp_path) not in str(caught.value)
 
 
 def test_a_truncated_image_is_damaged(tmp_path):
     path = write_image(tmp_path / "a.tif", np.ones((1, 400, 400), np.uint16), tiled=True)
     path.write_bytes(path.read_bytes()[:200_000])
-    with open_image(path, "s3://b/a.tif", None) as image:
-        with pytest.raises(SceneError, match=r"cannot be read as an image \(file, band 1: .*damaged"):
-            image.block(Area(0, 0, 400, 400))
+    message = r"cannot be read as an image \(file, band 1: .*damaged"
+    with open_image(path, "s3://b/a.tif", None) as image, pytest.raises(SceneError, match=message):
+        image.block(Area(0, 0, 400, 400))
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

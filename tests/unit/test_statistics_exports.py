@@ -78,6 +78,13 @@ def test_a_map_is_the_same_bytes_again_and_another_with_other_figures(zones: obj
     assert png != draw_map([row | {"is_simulated": False} for row in ROWS], zones, "Made")
 
 
+def test_a_map_shows_pixel_counts_where_every_estimate_was_refused(zones: object) -> None:
+    refused = {"area_m2": None, "obs_status": "O"}
+    rows = [row | refused if row["method"] == "STRATIFIED" else row for row in ROWS]
+    counts = [row for row in ROWS if row["method"] == "MAP_COUNT"]
+    assert draw_map(rows, zones, "Made") == draw_map(counts, zones, "Made")
+
+
 def test_a_map_of_zones_that_the_file_lacks_is_refused(zones: object) -> None:
     with pytest.raises(ReleaseError, match=r"has the zones \['c'\], which the zones file lacks"):
         draw_map([ROWS[0] | {"zone_id": "c"}], zones, "Made")

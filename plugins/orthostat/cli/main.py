@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from orthostat import __version__
-from orthostat.cli import estimate, local, pipelines, predict, statistics, step, tabulate
+from orthostat.cli import estimate, local, pipelines, predict, serve, statistics, step, tabulate
 from orthostat.errors import OrthostatError
 
-_COMMANDS = (predict, tabulate, estimate, statistics, pipelines, step, local)
+_COMMANDS = (predict, serve, tabulate, estimate, statistics, pipelines, step, local)
 
 
 def build_parser() -> argparse.ArgumentParser:

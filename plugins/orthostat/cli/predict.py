@@ -1,8 +1,6 @@
 """`orthostat predict`: images with one model bundle, outside any pipeline."""
 
 import argparse
-import contextlib
-import sys
 from typing import Any
 
 
@@ -65,8 +63,7 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | str:
     recipe = Recipe(
         arguments.bundle, arguments.sha256, arguments.chip_size, arguments.batch_size, arguments.fill
     )
-    with contextlib.redirect_stdout(sys.stderr):  # a bundle's code may print
-        items = predict_images(recipe, arguments.image, arguments.output)
+    items = predict_images(recipe, arguments.image, arguments.output)
     return items if arguments.json else "\n\n".join(_describe(item) for item in items)
 
 

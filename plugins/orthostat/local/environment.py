@@ -73,7 +73,10 @@ def _airflow_options(local_dir: Path, chosen: Configuration) -> dict[str, str]:
         "API_AUTH__JWT_SECRET": chosen.jwt_secret,
         "LOGGING__COLORED_CONSOLE_LOG": "False",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
-        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "20",
+        # On a machine that is busy predicting, imports of a second may take a minute.
+        "CORE__DAGBAG_IMPORT_TIMEOUT": "180",
+        "DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "300",
         "DAG_PROCESSOR__PRINT_STATS_INTERVAL": "600",
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         # Tasks that a `down` killed are retried after the next `up`, not five minutes later.

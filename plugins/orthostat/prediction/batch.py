@@ -1,7 +1,9 @@
 """Many scenes with one warm model: the next image is downloaded while this one is predicted."""
 
+import contextlib
 import logging
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -79,7 +81,8 @@ def predict_each(recipe: Recipe, work: Sequence[Work]) -> Iterator[Prediction | 
     with tempfile.TemporaryDirectory(prefix="orthostat-") as folder:
         scratch = Path(folder)
         bundle = fetch_bundle(recipe.bundle, recipe.sha256, scratch)
-        model = _load(bundle, recipe)
+        with contextlib.redirect_stdout(sys.stderr):
+            model = open_model(bundle, recipe)
         for number, (item, path) in enumerate(_download_ahead(work, scratch), start=1):
             start = time.monotonic()
             with tempfile.TemporaryDirectory(dir=scratch) as scene_folder:
@@ -93,7 +96,8 @@ def _attempt(
 ) -> Prediction | Failure:
     """The prediction, or the recorded failure: one bad image never stops the others."""
     try:
-        return predict_scene(model, sha256, work, path.result(), fill, scratch)
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for results, and a bundle's code may print
+            return predict_scene(model, sha256, work, path.result(), fill, scratch)
     except SceneError as error:
         return record_failure(work, "image", error)
     except Exception as error:
@@ -125,7 +129,8 @@ def _is_committed(work: Work) -> bool:
     return True
 
 
-def _load(bundle: "Bundle", recipe: Recipe) -> "Model":
+def open_model(bundle: "Bundle", recipe: Recipe) -> "Model":
+    """Load the bundle's model; the first call imports Raster Vision. Raises BundleError when it cannot."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the package index
     os.environ.setdefault("TMPDIR", tempfile.gettempdir())  # else importing Raster Vision makes /opt/data/tmp
     from orthostat.prediction.load import load_model

@@ -33,7 +33,7 @@ def predict_images(recipe: Recipe, images: list[str], output: str) -> list[dict[
     work, failures = [], []
     for image, name, folder in zip(images, names, folders, strict=True):
         try:
-            work.append(Work(_describe(image, name), PredictionKey(folder), is_dated_by_file=True))
+            work.append(Work(describe_image(image, name), PredictionKey(folder), is_dated_by_file=True))
         except StorageError as error:
             failures.append(_record_missing(image, name, folder, error))
     items = []
@@ -48,7 +48,8 @@ def predict_images(recipe: Recipe, images: list[str], output: str) -> list[dict[
     return items
 
 
-def _describe(image: str, name: str) -> Scene:
+def describe_image(image: str, name: str) -> Scene:
+    """The image as a scene, acquired when it was last modified. Raises StorageError when it is missing."""
     found = storage.describe(_absolute(image))
     return Scene(
         scene_id=name,

@@ -49,10 +49,11 @@ class Merge:
         top = 0
         pairs = zip(windows, predictions, strict=True)
         for first, row in groupby(pairs, key=lambda pair: pair[0].ymin):
-            if first > top:
-                yield from self._pieces(strip, top, first, columns)
-                self._roll(strip, first - top)
-                top = first
+            final = min(first, rows) - top
+            if final > 0:
+                yield from self._pieces(strip, top, top + final, columns)
+                self._roll(strip, final)
+                top += final
             for window, prediction in row:
                 strip.add_window(_moved(window, top, 0), prediction)
         yield from self._pieces(strip, top, rows, columns)

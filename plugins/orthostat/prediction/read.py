@@ -94,7 +94,10 @@ class Image:
         self.colour_bands = [i for i, c in enumerate(dataset.colorinterp) if c != ColorInterp.alpha]
         self.transform: rasterio.Affine = dataset.transform
         self.crs: rasterio.CRS = dataset.crs
-        self._says_nodata = any(MaskFlags.all_valid not in flags for flags in dataset.mask_flag_enums)
+        self._alpha_bands = [i for i in range(self.bands) if i not in self.colour_bands]
+        self._says_nodata = bool(self._alpha_bands) or any(
+            MaskFlags.all_valid not in flags for flags in dataset.mask_flag_enums
+        )
         self._check_place()
 
     def block(self, area: Area, ahead: int = 0) -> Block:
@@ -144,6 +147,8 @@ class Image:
         if np.issubdtype(values.dtype, np.floating):
             missing = missing | np.isnan(values.data[self.colour_bands])
         valid = np.asarray(~missing.all(axis=0))
+        # GDAL makes a mask of alpha only when it is the second of two bands or the fourth of four.
+        valid &= (values.data[self._alpha_bands] != 0).all(axis=0)
         if self._fill is not None and not self._says_nodata:
             valid &= ~(values.data[self.colour_bands] == self._fill).all(axis=0)
         return Block(area, values, valid)

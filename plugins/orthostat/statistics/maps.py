@@ -32,13 +32,14 @@ _SCALES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 def draw_map(rows: Sequence[Row], zones: gpd.GeoDataFrame, title: str) -> bytes:
     """A figure with one panel per class, as PNG; equal rows and zones give equal bytes.
 
-    `rows` are one period's, with the column `release_id`. The figure shows estimates where the period has
-    any, else pixel counts, never both. `zones` have the columns zone_id, name, parent_id and geometry, in a
-    projected system. Zones that are divided into others are left out.
+    `rows` are one period's, with the column `release_id`. The figure shows estimates where the period
+    publishes any, else pixel counts, never both. `zones` have the columns zone_id, name, parent_id and
+    geometry, in a projected system. Zones that are divided into others are left out.
 
     Raises ReleaseError when the zones lack one of the rows' ids.
     """
-    method = STRATIFIED if any(row["method"] == STRATIFIED for row in rows) else MAP_COUNT
+    has_estimates = any(row["method"] == STRATIFIED and row["area_m2"] is not None for row in rows)
+    method = STRATIFIED if has_estimates else MAP_COUNT
     shown = [row for row in rows if row["method"] == method]
     leaves = select_leaves(zones, {row["zone_id"] for row in rows})
     classes = sorted({(row["class_id"], row["class_name"]) for row in rows})
@@ -49,11 +50,11 @@ def draw_map(rows: Sequence[Row], zones: gpd.GeoDataFrame, title: str) -> bytes:
     figure = Figure(
         figsize=(_PANEL_INCHES * columns + 0.6, (height + 1.1) * lines + 1.9), layout="compressed"
     )
-    axes = figure.subplots(lines, columns, squeeze=False).flat
+    axes = list(figure.subplots(lines, columns, squeeze=False).flat)
     for axis, (class_id, class_name) in zip(axes, classes, strict=False):
         shares = _read_shares([row for row in shown if row["class_id"] == class_id], method)
         _draw_panel(axis, leaves, shares, class_name, method)
-    for axis in list(axes)[len(classes) :]:
+    for axis in axes[len(classes) :]:
         axis.set_axis_off()
     draw_scale_bar(figure.axes[0])
     figure.legend(
@@ -168,7 +169,7 @@ def _draw_panel(
 def _describe(rows: Sequence[Row], method: str, is_simulated: bool, columns: int) -> str:
     sample = f"{'a SIMULATED' if is_simulated else 'the'} reference sample {rows[0]['sample_id']}"
     words = {
-        MAP_COUNT: "Pixel counts (MAP_COUNT), experimental: no reference sample behind them, no interval.",
+        MAP_COUNT: "Pixel counts (MAP_COUNT), experimental: not from a reference sample, no interval.",
         STRATIFIED: f"Stratified estimates (STRATIFIED) from {sample}; intervals are in the table.",
     }
     coverages = [row["coverage"] for row in rows]

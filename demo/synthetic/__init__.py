@@ -1,0 +1,1 @@
+"""A made-up world whose truth is known: zones, monthly land cover, scenes and a simulated sample."""

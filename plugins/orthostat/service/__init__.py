@@ -1,0 +1,1 @@
+"""The prediction service: one warm model behind an HTTP API."""
