@@ -157,7 +157,8 @@ def compare_with_truth(rows: Sequence[Row], truth_path: Path) -> str:
         lines.append(
             f"{row['period']}  {row['zone_id']}  {row['class_name']:<8}  truth {true / 1e6:7.3f}  "
             f"mapped {row['mapped_area_m2'] / 1e6:7.3f}  estimate {row['area_m2'] / 1e6:7.3f}  "
-            f"[{row['ci_lower_m2'] / 1e6:.3f}, {row['ci_upper_m2'] / 1e6:.3f}] {'' if inside else 'misses the truth'}"
+            f"[{row['ci_lower_m2'] / 1e6:.3f}, {row['ci_upper_m2'] / 1e6:.3f}] "
+            f"{'' if inside else 'misses the truth'}"
         )
     lines.append(f"(km2; the reference sample is SIMULATED) {held} of {estimated} intervals hold the truth")
     return "\n".join(line.rstrip() for line in lines)

@@ -41,7 +41,7 @@ def make_scene(scene_id: str = "A_20240105", **changes: Any) -> Scene:
 
 
 def make_prediction(scene_id: str = "A_20240105", **changes: Any) -> Prediction:
-    """A prediction of 10 x 20 pixels near 15 degrees east, 45 degrees north: 150 water, 40 crop, 10 nodata."""
+    """A prediction of 10 x 20 pixels near 15 degrees east: 150 water, 40 crop, 10 nodata."""
     fields: dict[str, Any] = {
         "scene_id": scene_id,
         "labels_href": "s3://bucket/labels.tif",

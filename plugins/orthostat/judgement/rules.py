@@ -28,7 +28,8 @@ def reasons_to_refuse(prediction: Prediction, rules: Judgement, zone_bounds: Bou
         reasons.append("the image holds no valid pixel; check its nodata value and 'scenes.fill'")
     elif prediction.valid_fraction < rules.min_valid_fraction:
         reasons.append(
-            f"valid fraction {prediction.valid_fraction:.3f} is below min_valid_fraction {rules.min_valid_fraction}"
+            f"valid fraction {prediction.valid_fraction:.3f} is below min_valid_fraction "
+            f"{rules.min_valid_fraction}"
         )
     bounds = transform_bounds(prediction.crs, "EPSG:4326", *prediction.bounds)
     if not _overlap(bounds, zone_bounds):

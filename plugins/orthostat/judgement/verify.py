@@ -71,8 +71,9 @@ def require_tolerance(plan: Plan) -> str:
     verification, limit = read_verification(plan), plan.pipeline.max_failed_share
     if verification.failed_share > limit:
         raise ToleranceError(
-            f"{len(verification.failures)} of {verification.planned} scenes failed ({verification.failed_share:.0%}), "
-            f"tolerated are {limit:.0%} (max_failed_share); {describe_failures(verification)}"
+            f"{len(verification.failures)} of {verification.planned} scenes failed "
+            f"({verification.failed_share:.0%}), tolerated are {limit:.0%} (max_failed_share); "
+            f"{describe_failures(verification)}"
         )
     return f"{len(verification.committed)} of {verification.planned} planned scenes predicted"
 

@@ -71,7 +71,9 @@ def digest_inputs(pipeline: Pipeline, used: Sequence[Judged]) -> str:
         uris += [pipeline.sample.uri, pipeline.sample.strata_uri]
     return storage.digest(
         {
-            "labels": {one.item_uri.removeprefix(pipeline.output): one.prediction.labels_sha256 for one in used},
+            "labels": {
+                one.item_uri.removeprefix(pipeline.output): one.prediction.labels_sha256 for one in used
+            },
             "files": {uri: storage.describe(uri).etag for uri in uris},
             "pipeline": pipeline.model_dump(
                 mode="json", include={"zones", "grid", "period", "rule", "sample", "publication"}
