@@ -34,13 +34,13 @@ down: ## stop what `make up` or `make demo` started
 test: setup ## every test
 	@$(BIN)/pytest tests
 
-check: setup ## format, lint, types, lock, DAGs, pipeline files
+check: setup $(UV) ## format, lint, types, lock, DAGs, pipeline files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(UV) lock --check
-	$(UV) run --frozen --no-sync python -m benchmarks.locks --check
-	$(BIN)/pytest -q tests/dags/test_import.py
+	images/export-requirements --check
+	$(BIN)/pytest -q tests/dags/test_dags.py
 	$(BIN)/orthostat pipelines check
 
 lock: $(UV) ## after a change of dependencies: uv.lock and every exported requirements file

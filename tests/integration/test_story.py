@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -232,10 +233,10 @@ def spoil(story: Story, world: Path) -> dict[str, str]:
     with rasterio.open(io.BytesIO(good)) as source:
         profile, pixels = source.profile, source.read()
     made = {
-        "SYN_T_20240110": (good[: len(good) // 2], "truncated|read"),
-        "SYN_X_20240110": (b"this is a text file", "no image|not recognized|cannot be read"),
-        "SYN_B_20240110": (write_tiff(pixels[:1], profile | {"count": 1}), "band"),
-        "SYN_N_20240110": (
+        "SYN_A_20240131": (good[: len(good) // 2], "truncated|read"),
+        "SYN_B_20240131": (b"this is a text file", "no image|not recognized|cannot be read"),
+        "SYN_C_20240131": (write_tiff(pixels[:1], profile | {"count": 1}), "band"),
+        "SYN_D_20240131": (
             write_tiff(pixels, {k: v for k, v in profile.items() if k != "crs"}),
             "coordinate",
         ),
@@ -269,8 +270,6 @@ def test_images_that_cannot_be_scenes_harm_no_other(story: Story, world: Path) -
     }
     assert set(failures) == set(expected)
     for name, words in expected.items():
-        import re
-
         assert failures[name]["kind"] == "image"
         assert re.search(words, failures[name]["reason"]), failures[name]["reason"]
         assert name in str(caught.value)
@@ -283,9 +282,9 @@ def test_an_image_in_a_wrong_place_is_refused_by_the_judge(story: Story, world: 
     with rasterio.open(world / "scenes" / f"{names[0]}.tif") as source:
         profile, pixels = source.profile, source.read()
     moved = write_tiff(pixels, profile | {"crs": "EPSG:32654"})
-    storage.write_bytes(storage.join(story.pipeline.scenes.uri, "SYN_W_20240110.tif"), moved)
+    storage.write_bytes(storage.join(story.pipeline.scenes.uri, "SYN_A_20240131.tif"), moved)
     run = story.run("moved", *JANUARY)
-    assert "SYN_W_20240110: its footprint" in run.notes["judge"]
+    assert "SYN_A_20240131: its footprint" in run.notes["judge"]
     assert "touches no zone; check the image's coordinate system" in run.notes["judge"]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from demo.synthetic.sample import UNITS_PER_STRATUM, draw_sample
+from demo.synthetic.sample import draw_sample, sample_size
 from demo.synthetic.scenes import FOOTPRINTS, SCENE_SHAPE, observe
 from demo.synthetic.truth import (
     CLASSES,
@@ -77,7 +77,7 @@ def test_every_stratum_is_sampled_without_repeating_a_pixel(drawn):
     keys = ["period", "zone_id", "stratum"]
     counts = sample.groupby(keys).size()
     for row in strata.itertuples():
-        assert counts[row.period, row.zone_id, row.stratum] == min(row.size, UNITS_PER_STRATUM) >= 2
+        assert counts[row.period, row.zone_id, row.stratum] == sample_size(row.size) >= 2
     assert len(counts) == len(strata)
     assert not sample.duplicated(["period", "x", "y"]).any()
     assert sample["unit_id"].is_unique

@@ -1,0 +1,103 @@
+"""What `make demo` left behind: run after it, while its services still run."""
+
+import csv
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+
+from orthostat import settings
+from orthostat.local import services
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "build" / "demo"
+FILES = {"statistics.csv", "statistics.parquet", "accuracy.csv", "lineage.csv", "release.json"}
+
+pytestmark = pytest.mark.skipif(
+    not RESULTS.is_dir() or not all(service.ready for service in services.status(settings.local_dir())),
+    reason="the demo's services do not run; `make demo` starts them",
+)
+
+
+def read(name: str, file: str = "statistics.csv") -> list[dict[str, str]]:
+    with (RESULTS / name / file).open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def test_landsat_table_has_every_zone_and_class_and_claims_no_more_than_it_knows() -> None:
+    rows = read("landsat")
+    zones = set(gpd.read_file(ROOT / "demo/landsat/zones.gpkg")["zone_id"])
+    classes = {"water", "crop", "tree", "developed"}
+    assert {(row["zone_id"], row["class_name"]) for row in rows} == {(z, c) for z in zones for c in classes}
+    assert len(rows) == 16
+    for row in rows:
+        assert (row["period"], row["method"], row["obs_status"]) == ("2020-05", "MAP_COUNT", "G")
+        assert row["std_err_m2"] == row["ci_lower_m2"] == row["ci_upper_m2"] == row["sample_id"] == ""
+        assert row["scene_count"] == "2"
+
+
+def test_overlapping_scenes_are_counted_once() -> None:
+    """Valid ground of both scenes together, counted here on the common grid, equals the zones' valid area."""
+    paths = sorted((ROOT / "demo/landsat/scenes").glob("*.tif"))
+    ground: set[tuple[int, int]] = set()
+    pixels = 0
+    for path in paths:
+        with rasterio.open(path) as source:
+            valid = (source.read() != 0).any(axis=0)
+            column, row = round((source.transform.c - 15) / 30), round((15 - source.transform.f) / 30)
+        rows, columns = np.nonzero(valid)
+        pixels += len(rows)
+        ground.update(zip((rows + row).tolist(), (columns + column).tolist(), strict=True))
+    assert len(ground) < pixels, "the demo's scenes do not overlap"
+    observed = {row["zone_id"]: float(row["valid_area_m2"]) for row in read("landsat")}
+    zones = gpd.read_file(ROOT / "demo/landsat/zones.gpkg").to_crs("EPSG:32621")
+    inside = sum(observed.values())
+    assert inside <= len(ground) * 900 * (1 + 1e-9)
+    assert inside > 0.9 * len(ground) * 900
+    assert {row.zone_id: row.geometry.area for row in zones.itertuples()} == pytest.approx(
+        {row["zone_id"]: float(row["zone_area_m2"]) for row in read("landsat")}, rel=1e-3
+    )
+
+
+@pytest.mark.parametrize(("name", "periods"), [("landsat", 1), ("synthetic", 3)])
+def test_classes_make_up_the_valid_area(name: str, periods: int) -> None:
+    sums: dict[tuple[str, str], float] = defaultdict(float)
+    valid = {}
+    for row in read(name):
+        if row["method"] == "MAP_COUNT":
+            sums[row["zone_id"], row["period"]] += float(row["mapped_area_m2"])
+            valid[row["zone_id"], row["period"]] = float(row["valid_area_m2"])
+    assert len({period for _, period in valid}) == periods
+    assert sums == pytest.approx(valid, rel=1e-9)
+
+
+def test_synthetic_series_has_estimates_that_hold_the_truth() -> None:
+    rows = [row for row in read("synthetic") if row["method"] == "STRATIFIED"]
+    assert len(rows) == 3 * 6 * 4
+    assert all(row["is_simulated"] == "true" for row in rows)
+    with (ROOT / "build/synthetic-world/truth.csv").open(newline="") as lines:
+        truth = {
+            (r["period"], r["zone_id"], r["class_name"]): float(r["area_m2"]) for r in csv.DictReader(lines)
+        }
+    published = [row for row in rows if row["area_m2"]]
+    held = [
+        float(row["ci_lower_m2"])
+        <= truth[row["period"], row["zone_id"], row["class_name"]]
+        <= float(row["ci_upper_m2"])
+        for row in published
+    ]
+    assert len(published) > 60
+    assert sum(held) / len(held) > 0.85
+
+
+@pytest.mark.parametrize("name", ["landsat", "synthetic"])
+def test_release_has_all_its_files_and_maps(name: str) -> None:
+    files = {path.name for path in (RESULTS / name).iterdir()}
+    assert files >= FILES
+    assert any(file.startswith("map-") and file.endswith(".png") for file in files)
+    release = json.loads((RESULTS / name / "release.json").read_text())
+    assert release["release_id"] in {row["release_id"] for row in read(name)}
