@@ -32,7 +32,8 @@ _START = time.monotonic()
 
 def run_demo() -> None:
     """Run everything; may be run again at any time."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("orthostat").setLevel(logging.INFO)
     local_dir = settings.local_dir()
     say("starting PostgreSQL, S3 and Airflow (make down stops them)")
     services.start(local_dir)

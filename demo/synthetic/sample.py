@@ -15,7 +15,10 @@ from demo.synthetic.truth import (
     zone_of_pixels,
 )
 
-UNITS_PER_STRATUM = 30
+MIN_UNITS = 30
+"""Units of a small stratum. With fewer, intervals around rare classes are too short."""
+PIXELS_PER_UNIT = 300
+"""A large stratum gets a unit for every so many pixels."""
 _SMALLEST = 100
 """Pixels; a class that is rarer in a zone joins the stratum of the zone's commonest class."""
 
@@ -38,7 +41,7 @@ def draw_sample(world: World, zones: gpd.GeoDataFrame) -> tuple[pd.DataFrame, pd
                 stratum = f"was_{names[class_id]}"
                 size = len(pixels)
                 strata.append((period, zone_id, stratum, size, size * RESOLUTION_M**2))
-                for row, column in rng.choice(pixels, min(size, UNITS_PER_STRATUM), replace=False):
+                for row, column in rng.choice(pixels, sample_size(size), replace=False):
                     drawn += 1
                     x, y = TRANSFORM * (column + 0.5, row + 0.5)
                     reference = names[world.months[month][row, column]]
@@ -50,12 +53,17 @@ def draw_sample(world: World, zones: gpd.GeoDataFrame) -> tuple[pd.DataFrame, pd
     )
 
 
+def sample_size(stratum_size: int) -> int:
+    """Number of units of a stratum of so many pixels."""
+    return min(stratum_size, max(MIN_UNITS, stratum_size // PIXELS_PER_UNIT))
+
+
 def outdated_map(world: World) -> NDArray[np.uint8]:
-    """The first month's land cover with sixty blocks that are wrong, as an old map would be, (600, 900)."""
+    """The first month's land cover with 150 wrong blocks, as an old map has them, (600, 900)."""
     rng = np.random.default_rng([SEED, 8])
     old = world.months[0].copy()
     rows, columns = old.shape
-    for _ in range(60):
+    for _ in range(150):
         row, column = rng.integers(rows - 24), rng.integers(columns - 24)
         old[row : row + 24, column : column + 24] = rng.integers(len(CLASSES))
     return old

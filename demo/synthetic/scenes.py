@@ -22,9 +22,9 @@ _CROPS = np.array([(7690, 7040, 7570), (7650, 7150, 6400), (7830, 7350, 7250), (
 """Blue, green and red of red soil, green fields, stubble and orchards."""
 _ORCHARD = 3
 _LOOKALIKES = {
-    WATER: ((7800, 7300, 6900), 1.3),
-    FOREST: ((7640, 7080, 6420), 1.4),
-    BUILT: ((7850, 7350, 7150), 0.8),
+    WATER: ((7800, 7300, 6900), 1.0),
+    FOREST: ((7640, 7080, 6420), 1.7),
+    BUILT: ((7850, 7350, 7150), 0.45),
 }
 """What a class looks like where the patchy noise is above the threshold."""
 

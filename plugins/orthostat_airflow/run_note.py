@@ -35,6 +35,7 @@ def write_note(dag_run: Any) -> None:
         .where(XComModel.dag_id == dag_run.dag_id, XComModel.run_id == dag_run.run_id, XComModel.key == NOTE)
         .order_by(XComModel.timestamp)
     )
-    note = "\n".join(str(XComModel.deserialize_value(entry)) for entry in said)
+    # Pods that fail for one reason say it once.
+    note = "\n".join(dict.fromkeys(str(XComModel.deserialize_value(entry)) for entry in said))
     if note:
         dag_run.note = note if len(note) <= _MOST else f"{note[: _MOST - 1]}…"

@@ -1,0 +1,185 @@
+"""The pipeline in a real Airflow: by hand, as a backfill, at night, with a process killed, with nothing to list."""
+
+import csv
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from demo.synthetic.world import write_world
+from orthostat import storage
+from orthostat.pipelines.load import load_pipeline
+from tests.integration.conftest import Services
+from tests.integration.story import Story
+from tests.integration.test_story import count_items, forget_releases
+
+ROOT = Path(__file__).parents[2]
+BUCKET = "s3://orthostat-airflow"
+JANUARY = {"from": "2024-01-01", "to": "2024-01-31"}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, services: Services) -> Iterator[Path]:
+    """The synthetic archive in the services' S3, the pipeline in their Airflow."""
+    folder = tmp_path_factory.mktemp("world")
+    write_world(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in services.environment.items():
+            patch.setenv(name, value)
+        storage.s3.cache_clear()
+        storage.s3().create_bucket(Bucket=BUCKET.removeprefix("s3://"))
+        for path in sorted((folder / "scenes").glob("*.tif")):
+            storage.upload(path, f"{BUCKET}/synthetic/scenes/{path.name}")
+        for name in ("zones.gpkg", "sample.csv", "strata.csv"):
+            storage.upload(folder / name, f"{BUCKET}/synthetic/{name}")
+        bundle = ROOT / "demo/synthetic/bundle/synthetic.zip"
+        storage.upload(bundle, f"{BUCKET}/synthetic/bundle/synthetic.zip")
+        yield folder
+    storage.s3.cache_clear()
+
+
+def write_pipeline(services: Services, name: str, **changes: Any) -> Story:
+    """Write the synthetic pipeline under a name and wait until Airflow has its DAG."""
+    text = (ROOT / "config/pipelines/synthetic.yaml").read_text().replace("s3://orthostat-demo", BUCKET)
+    content = yaml.safe_load(text) | {"name": name, "output": f"{BUCKET}/{name}"} | changes
+    path = services.pipelines_dir / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(content))
+    services.client.wait_for_dag(name, timeout_s=300)
+    services.client.unpause(name)
+    return Story(load_pipeline(path), services.pipelines_dir)
+
+
+def run_by_hand(services: Services, name: str, **conf: Any) -> str:
+    """Run to success; returns the run's note."""
+    run_id = services.client.trigger(name, conf)
+    state = services.client.wait_for_run(name, run_id)
+    note = services.client.dag_run(name, run_id).note or ""
+    assert state == "success", note
+    return note
+
+
+def wait_for_scheduled_run(services: Services, name: str) -> str:
+    """The note of the run that Airflow starts by itself for the latest interval."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        for run in services.client.dag_runs(name):
+            if run.run_type == "scheduled":
+                assert services.client.wait_for_run(name, run.run_id) == "success"
+                return services.client.dag_run(name, run.run_id).note or ""
+        time.sleep(2)
+    raise AssertionError(f"Airflow scheduled no run of {name}")
+
+
+def test_a_process_killed_in_a_batch_is_retried_and_the_table_is_the_same_to_the_byte(
+    services: Services, world: Path
+) -> None:
+    story = write_pipeline(services, "synthetic", output=f"{BUCKET}/synthetic/out", batch_mb=100.0)
+    note = run_by_hand(services, "synthetic", **JANUARY)
+    assert "plan: acquired 2024-01-01 to 2024-02-01 (exclusive): 4 scenes listed, 4 to predict" in note
+    assert "release: release v1-" in note
+    undisturbed = story.csv()
+
+    for entry in list(storage.list_objects(story.pipeline.output)):
+        storage.delete(entry.uri)
+    forget_releases()
+    run_id = services.client.trigger("synthetic", JANUARY)
+    process = wait_for_predict_process()
+    while count_items(story) == 0:
+        assert process.is_running(), "predict ended before its first scene"
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    assert services.client.wait_for_run("synthetic", run_id) == "success"
+    tries = {t.task_id: t.try_number for t in services.client.task_instances("synthetic", run_id)}
+    assert tries["predict"] == 2
+    assert story.csv() == undisturbed
+
+
+def wait_for_predict_process() -> psutil.Process:
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        for process in psutil.process_iter(["cmdline"]):
+            if (process.info["cmdline"] or [])[-4:-1] == ["step", "predict", "--batch"]:
+                return process
+        time.sleep(0.1)
+    raise AssertionError("no predict process was started")
+
+
+def test_one_backfill_makes_one_series_by_acquisition_date(services: Services, world: Path) -> None:
+    story = write_pipeline(services, "series")
+    command = [
+        "backfill",
+        "create",
+        "--dag-id",
+        "series",
+        "--from-date",
+        "2024-01-01",
+        "--to-date",
+        "2024-04-01",
+    ]
+    subprocess.run(
+        [sys.executable, "-m", "airflow", *command, "--max-active-runs", "2"],
+        env=services.environment,
+        check=True,
+        capture_output=True,
+    )
+    runs = [run for run in services.client.dag_runs("series") if run.run_type == "backfill"]
+    for run in runs:
+        note = services.client.dag_run("series", run.run_id).note
+        assert services.client.wait_for_run("series", run.run_id) == "success", note
+    rows = list(csv.DictReader(io.StringIO(story.csv().decode())))
+    assert {row["period"] for row in rows} == {"2024-01", "2024-02", "2024-03"}
+    assert len(rows) == 3 * 6 * 4 * 2
+    assert {row["scene_count"] for row in rows} == {"4"}
+    series = story.csv()
+
+    note = run_by_hand(services, "series", **{"from": "2024-01-01", "to": "2024-03-31"})
+    assert "12 scenes listed, 0 to predict" in note
+    assert "nothing to release: no period changed" in note
+    assert story.csv() == series
+    note = run_by_hand(services, "series", **{**JANUARY, "re_predict": True})
+    assert "4 scenes listed, 4 to predict" in note
+    assert "nothing to release" in note
+    assert story.csv() == series
+
+
+def test_a_nightly_run_looks_back_and_finds_a_late_arrival(services: Services, world: Path) -> None:
+    acquired = datetime.now(UTC) - timedelta(days=10)
+    scene = sorted((world / "scenes").glob("*.tif"))[0]
+    storage.upload(scene, f"{BUCKET}/nightly/scenes/SYN_A_{acquired:%Y%m%d}.tif")
+    scenes = {
+        "uri": f"{BUCKET}/nightly/scenes/",
+        "pattern": r"(?P<scene_id>SYN_[A-D]_(?P<acquired>\d{8}))\.tif$",
+    }
+    write_pipeline(services, "nightly", scenes=scenes | {"fill": 0}, schedule="0 0 * * *", sample=None)
+    note = wait_for_scheduled_run(services, "nightly")
+    assert "1 scenes listed, 1 to predict" in note
+    assert f"first figures for {acquired:%Y-%m}" in note
+
+
+def test_an_empty_archive_is_said_in_the_run_note_and_in_the_log(services: Services, world: Path) -> None:
+    scenes = {"uri": f"{BUCKET}/nowhere/", "stac_asset": "visual"}
+    write_pipeline(services, "empty", scenes=scenes, schedule=None)
+    run_id = services.client.trigger("empty", JANUARY)
+    assert services.client.wait_for_run("empty", run_id) == "failed"
+    said = f"there is no object under {BUCKET}/nowhere/; check 'scenes.uri'"
+    assert f"plan failed: {said}" in (services.client.dag_run("empty", run_id).note or "")
+    assert said in services.client.task_log("empty", run_id, "plan")
+
+
+def test_a_pipeline_file_with_a_typo_is_a_dag_that_says_so(services: Services, world: Path) -> None:
+    (services.pipelines_dir / "typo.yaml").write_text("name: typo\nperod: month\n")
+    services.client.wait_for_dag("typo", timeout_s=300)
+    services.client.unpause("typo")
+    run_id = services.client.trigger("typo")
+    assert services.client.wait_for_run("typo", run_id) == "failed"
+    assert "did you mean 'period'?" in services.client.task_log("typo", run_id, "pipeline_file")
