@@ -171,6 +171,7 @@ def configure(training: Training, folder: Path) -> SemanticSegmentationConfig:
             scene_dataset=dataset,
             sampling=sampling,
             img_sz=CHIP_SIZE,
+            augmentors=[],  # turned, a chip has the same indices; and their random state can't be seeded
             num_workers=0,  # or predicting with the bundle starts worker processes
             preview_batch_limit=1,
         ),

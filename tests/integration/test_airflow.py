@@ -1,4 +1,4 @@
-"""The pipeline in a real Airflow: by hand, as a backfill, at night, with a process killed, with nothing to list."""
+"""The pipeline in a real Airflow: by hand, as a backfill, at night, killed, and with nothing to list."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""The shipped bundles are the ones that the pipelines name, hold the shipped network, and fit the files beside them."""
+"""The shipped bundles are the ones that the pipelines name, and fit the files beside them."""
 
 import hashlib
 import io
