@@ -1,6 +1,7 @@
 """`orthostat pipelines`: check pipeline files before Airflow sees them."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 def check_files(arguments: argparse.Namespace) -> dict[str, Any] | str:
-    """Check the files; raises ConfigurationError with everything that is wrong."""
+    """Check the files; raises ConfigurationError with all that is wrong, after the JSON if asked for."""
     paths = [arguments.file] if arguments.file else pipeline_files()
     valid, invalid = [], {}
     for path in paths:
@@ -39,8 +40,9 @@ def check_files(arguments: argparse.Namespace) -> dict[str, Any] | str:
             invalid[str(path)] = str(error)
     if not paths:
         raise ConfigurationError("there is no pipeline file to check; add one, or name it")
-    if invalid and not arguments.json:
+    result = {"valid": valid, "invalid": invalid}
+    if invalid:
+        if arguments.json:
+            print(json.dumps(result))
         raise ConfigurationError("\n".join(invalid.values()))
-    if arguments.json:
-        return {"valid": valid, "invalid": invalid}
-    return "\n".join(f"{name}: valid" for name in valid)
+    return result if arguments.json else "\n".join(f"{name}: valid" for name in valid)

@@ -9,11 +9,11 @@ from orthostat.errors import ConfigurationError
 from orthostat.estimation.estimates import Estimate, PopulationEstimates
 from orthostat.estimation.period import AreaEstimate, ZoneEstimate
 from orthostat.pipelines.config import Pipeline, Publication
+from orthostat.pipelines.window import FREQUENCY
 from orthostat.prediction.item import LabelClass
 from orthostat.statistics.rules import Published, publish_estimate, publish_map_count
 from orthostat.statistics.schema import MAP_COUNT, STRATIFIED, Row
 
-FREQUENCIES = {"month": "M", "quarter": "Q", "year": "A"}
 CONF_LEVEL = 0.95
 
 
@@ -50,7 +50,7 @@ def build_rows(
             common = {
                 "pipeline": pipeline.name,
                 "indicator": "AREA",
-                "freq": FREQUENCIES[pipeline.period],
+                "freq": FREQUENCY[pipeline.period],
                 "zone_id": zone.zone_id,
                 "zone_name": zone.name,
                 "class_id": label.class_id,
