@@ -3,6 +3,7 @@
 import csv
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from orthostat.pipelines.load import find_pipeline
 from orthostat.statistics.database import open_database
 from orthostat.statistics.display import format_table
 from orthostat.statistics.schema import MAP_COUNT, Row
-from orthostat.statistics.vintages import find_vintage, read_vintage
+from orthostat.statistics.vintages import find_vintage, read_periods, read_vintage
 
 BUCKET = "s3://orthostat-demo"
 DEMO = Path(__file__).parent
@@ -48,7 +49,7 @@ def run_demo() -> None:
     run_id = client.trigger("landsat", {"from": "2020-05-01", "to": "2020-05-31"})
     follow(client, "landsat", [run_id])
     say("synthetic: three months of made-up scenes with known truth, as a backfill")
-    follow(client, "synthetic", backfill(client, local_dir, "synthetic", "2024-01-01", "2024-04-01"))
+    follow(client, "synthetic", backfill(client, local_dir, "synthetic", "2024-01-01", "2024-03-31"))
     tables = {name: fetch_results(name) for name in ("landsat", "synthetic")}
     show(tables)
     show_places(local_dir)
@@ -79,9 +80,9 @@ def upload_archives() -> None:
     say(f"uploaded {len(uploads)} objects to {BUCKET}")
 
 
-def backfill(client: AirflowClient, local_dir: Path, name: str, first: str, end: str) -> list[str]:
+def backfill(client: AirflowClient, local_dir: Path, name: str, first: str, last: str) -> list[str]:
     """Create a backfill with Airflow's own command; returns the ids of its runs."""
-    command = ["airflow", "backfill", "create", "--dag-id", name, "--from-date", first, "--to-date", end]
+    command = ["airflow", "backfill", "create", "--dag-id", name, "--from-date", first, "--to-date", last]
     command += ["--max-active-runs", "2", "--reprocess-behavior", "completed"]
     say(f"$ {' '.join(command)}")
     done = subprocess.run(
@@ -120,14 +121,21 @@ def follow(client: AirflowClient, dag_id: str, run_ids: Sequence[str]) -> None:
 
 
 def fetch_results(name: str) -> list[Row]:
-    """Copy the current release's files to build/demo; returns its table."""
+    """Copy the current table and the maps of its periods to build/demo; returns the table."""
     with open_database(settings.database_url()) as connection:
-        release = find_vintage(connection, name)
+        current = find_vintage(connection, name)
+        periods = read_periods(connection, current)
         rows = read_vintage(connection, name)
     folder = RESULTS / name
-    folder.mkdir(parents=True, exist_ok=True)
-    for entry in storage.list_objects(Layout(find_pipeline(name).output).release(release.release_id)):
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    layout = Layout(find_pipeline(name).output)
+    for entry in storage.list_objects(layout.release(current.release_id)):
         storage.download(entry.uri, folder / entry.uri.rpartition("/")[2])
+    for held in periods:  # a period's maps lie with the release that last changed it
+        for kind in ("map", "composite"):
+            image = f"{kind}-{held.period}.png"
+            storage.download(layout.release(held.release_id, image), folder / image)
     return rows
 
 

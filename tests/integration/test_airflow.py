@@ -124,7 +124,7 @@ def test_one_backfill_makes_one_series_by_acquisition_date(services: Services, w
         "--from-date",
         "2024-01-01",
         "--to-date",
-        "2024-04-01",
+        "2024-03-31",
     ]
     subprocess.run(
         [sys.executable, "-m", "airflow", *command, "--max-active-runs", "2"],

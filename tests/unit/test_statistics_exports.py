@@ -49,7 +49,7 @@ def test_equal_rows_are_equal_bytes() -> None:
 def test_the_terminal_table_shows_interval_coverage_and_a_legend_of_the_codes_that_occur() -> None:
     lines = format_table(ROWS).splitlines()
     (estimate,) = [line for line in lines if "water" in line and "STRATIFIED" in line]
-    words = "2024-01 a Aland water STRATIFIED (simulated) 0.200 0.161 to 0.239 10.0 95.0 G"
+    words = "2024-01 a Aland water STRATIFIED (simulated) 0.200 0.161 to 0.239 10.0 95.00 G"
     assert " ".join(estimate.split()) == words
     (empty,) = [line for line in lines if "Bland" in line and "crop" in line]
     assert " ".join(empty.split()) == "2024-01 b Bland crop MAP_COUNT - - - 50.0 O break"

@@ -35,6 +35,11 @@ class ZoneSet:
     """Valid polygons and multipolygons."""
     crs: CRS
 
+    def digest(self) -> str:
+        """SHA-256 of what the zones say, however their file is written."""
+        borders = [shapely.to_wkb(geometry, hex=True, byte_order=1) for geometry in self.geometries]
+        return storage.digest([self.ids, self.names, self.parents, borders, self.crs.to_wkt()])
+
     def to_frame(self) -> gpd.GeoDataFrame:
         """Columns zone_id, name, parent_id and geometry."""
         columns = {"zone_id": self.ids, "name": self.names, "parent_id": self.parents}

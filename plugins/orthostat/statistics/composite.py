@@ -17,6 +17,7 @@ from rasterio.merge import merge
 
 from orthostat import storage
 from orthostat.aggregation.areas import Bounds
+from orthostat.aggregation.work import UNOBSERVED
 from orthostat.prediction.item import NODATA, LabelClass
 from orthostat.statistics.maps import draw_scale_bar, dump_png, frame_map, label_zones, select_leaves
 
@@ -33,7 +34,8 @@ def draw_composite(
     about 1600 pixels a side. Pixels without a class stay white. Raises StorageError for a missing tile.
     """
     leaves = select_leaves(zones, ())
-    pixels, (west, south, east, north) = _read_tiles(tile_uris, tuple(leaves.total_bounds))
+    pixels, (west, south, east, north) = _read_observed(tile_uris, tuple(leaves.total_bounds))
+    leaves = leaves.clip((west, south, east, north))
     indices = np.full(256, len(classes), dtype=np.uint8)
     for index, label in enumerate(classes):
         indices[label.class_id] = index
@@ -51,33 +53,60 @@ def draw_composite(
         extent=(west, east, south, north),
         interpolation="nearest",
     )
-    leaves.boundary.plot(ax=axis, color="0.1", linewidth=1.0, clip_on=False)
+    leaves.boundary.plot(ax=axis, color="0.1", linewidth=1.0)
     label_zones(axis, leaves, dict(zip(leaves["zone_id"], leaves["name"], strict=True)))
     frame_map(axis, f"{title}: class of every pixel")
     draw_scale_bar(axis)
-    patches = [Patch(color=color, label=label.name) for color, label in zip(colors, classes, strict=True)]
+    occurring = set(np.unique(pixels).tolist())
+    patches = [
+        Patch(color=f"#{label.color}", label=label.name) for label in classes if label.class_id in occurring
+    ]
     empty = Patch(facecolor=_NOT_OBSERVED, edgecolor="0.4", label="not observed")
     figure.legend(handles=[*patches, empty], loc="outside lower center", ncols=4, fontsize=9)
     return dump_png(figure)
 
 
-def _read_tiles(tile_uris: Sequence[str], zone_bounds: Bounds) -> tuple[npt.NDArray[np.uint8], Bounds]:
-    """The tiles around the zones as one raster (rows, columns), thinned; and its west, south, east, north."""
+def _read_observed(tile_uris: Sequence[str], zone_bounds: Bounds) -> tuple[npt.NDArray[np.uint8], Bounds]:
+    """What was observed in the zones as one raster (rows, columns), thinned; its west, south, east, north."""
     with tempfile.TemporaryDirectory() as folder:
         paths = []
         for number, uri in enumerate(sorted(tile_uris)):
-            path = Path(folder) / f"{number}.tif"
-            storage.download(uri, path)
-            paths.append(path)
-        with rasterio.open(paths[0]) as tile:
-            origin, resolution = (tile.bounds.left, tile.bounds.top), float(tile.res[0])
-        west, south, east, north = zone_bounds
-        step = resolution * math.ceil(max(east - west, north - south) / resolution / _MOST_PIXELS)
-        bounds = (
-            origin[0] + math.floor((west - origin[0]) / step) * step,
-            origin[1] + math.floor((south - origin[1]) / step) * step,
-            origin[0] + math.ceil((east - origin[0]) / step) * step,
-            origin[1] + math.ceil((north - origin[1]) / step) * step,
-        )
+            paths.append(Path(folder) / f"{number}.tif")
+            storage.download(uri, paths[-1])
+        observed = _intersect(zone_bounds, *(_find_observed(path) for path in paths))
+        step = _step(paths[0], observed)
+        # Outwards to whole steps, so that thinned pixels lie on the grid.
+        west, south = (math.floor(value / step) * step for value in observed[:2])
+        east, north = (math.ceil(value / step) * step for value in observed[2:])
+        bounds = (west, south, east, north)
         pixels, _ = merge(paths, bounds=bounds, res=step, nodata=NODATA, resampling=Resampling.nearest)
     return pixels[0], bounds
+
+
+def _find_observed(path: Path) -> Bounds | None:
+    """Bounds of the tile's pixels that have a class; None where it has none."""
+    with rasterio.open(path) as tile:
+        has_class = tile.read(1) < UNOBSERVED
+        if not has_class.any():
+            return None
+        rows, columns = np.flatnonzero(has_class.any(axis=1)), np.flatnonzero(has_class.any(axis=0))
+        west, north = tile.transform * (columns[0], rows[0])
+        east, south = tile.transform * (columns[-1] + 1, rows[-1] + 1)
+    return float(west), float(south), float(east), float(north)
+
+
+def _intersect(zone_bounds: Bounds, *found: Bounds | None) -> Bounds:
+    """What the tiles show of the zones; the zones where they show nothing."""
+    shown = np.array([bounds for bounds in found if bounds is not None])
+    if not len(shown):
+        return zone_bounds
+    west, south = np.maximum(shown[:, :2].min(axis=0), zone_bounds[:2])
+    east, north = np.minimum(shown[:, 2:].max(axis=0), zone_bounds[2:])
+    return float(west), float(south), float(east), float(north)
+
+
+def _step(path: Path, bounds: Bounds) -> float:
+    with rasterio.open(path) as tile:
+        resolution = float(tile.res[0])
+    longest = max(bounds[2] - bounds[0], bounds[3] - bounds[1])
+    return resolution * max(1, math.ceil(longest / resolution / _MOST_PIXELS))

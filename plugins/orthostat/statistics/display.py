@@ -45,7 +45,7 @@ def _format_row(row: Row) -> tuple[str, ...]:
         "-" if row["area_m2"] is None else _km2(row["area_m2"]),
         interval,
         "-" if row["cv_pct"] is None else f"{row['cv_pct']:.1f}",
-        f"{100 * row['coverage']:.1f}",
+        f"{100 * row['coverage']:.2f}",
         row["obs_status"] + (" break" if row.get("is_break") else ""),
     )
 

@@ -95,7 +95,7 @@ def label_zones(
     for zone_id, point in zip(zones["zone_id"], zones.representative_point(), strict=True):
         ink, halo = ("white", "0.15") if zone_id in dark else ("black", "white")
         text = axis.annotate(
-            labels[zone_id], (point.x, point.y), ha="center", va="center", fontsize=8, color=ink
+            labels[zone_id], (point.x, point.y), ha="center", va="center", fontsize=7, color=ink
         )
         text.set_path_effects([withStroke(linewidth=2.2, foreground=halo, alpha=0.8)])
 

@@ -50,7 +50,7 @@ def judge_run(plan: Plan) -> tuple[RunWork, str]:
         judged = judge_period(pipeline, period, degrees(zones))
         everything += judged
         used = [one for one in judged if one.verdict.decision != "refused"]
-        inputs_sha256 = digest_inputs(pipeline, used)
+        inputs_sha256 = digest_inputs(pipeline, used, zones)
         if used and known.get(period) != inputs_sha256:
             periods.append(plan_period(plan, period, inputs_sha256, used, zones))
     work = RunWork(periods=tuple(periods))
@@ -64,17 +64,16 @@ def read_run_work(plan: Plan) -> RunWork:
     return RunWork.model_validate(storage.read_json(plan.layout.run(plan.run_id, "judgement.json")))
 
 
-def digest_inputs(pipeline: Pipeline, used: Sequence[Judged]) -> str:
+def digest_inputs(pipeline: Pipeline, used: Sequence[Judged], zones: ZoneSet) -> str:
     """Digest of all that decides a period's figures: predictions, grid, rule, zones, sample, rules."""
-    uris = [pipeline.zones.uri]
-    if pipeline.sample is not None:
-        uris += [pipeline.sample.uri, pipeline.sample.strata_uri]
+    sample = [pipeline.sample.uri, pipeline.sample.strata_uri] if pipeline.sample else []
     return storage.digest(
         {
             "labels": {
                 one.item_uri.removeprefix(pipeline.output): one.prediction.labels_sha256 for one in used
             },
-            "files": {uri: storage.describe(uri).etag for uri in uris},
+            "zones": zones.digest(),
+            "sample": {uri: storage.describe(uri).etag for uri in sample},
             "pipeline": pipeline.model_dump(
                 mode="json", include={"zones", "grid", "period", "rule", "sample", "publication"}
             ),
