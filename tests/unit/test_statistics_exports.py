@@ -52,7 +52,7 @@ def test_the_terminal_table_shows_interval_coverage_and_a_legend_of_the_codes_th
     words = "2024-01 a Aland water STRATIFIED (simulated) 0.200 0.161 to 0.239 10.0 95.00 G"
     assert " ".join(estimate.split()) == words
     (empty,) = [line for line in lines if "Bland" in line and "crop" in line]
-    assert " ".join(empty.split()) == "2024-01 b Bland crop MAP_COUNT - - - 50.0 O break"
+    assert " ".join(empty.split()) == "2024-01 b Bland crop MAP_COUNT - - - 50.00 O break"
     assert "O: missing" in lines
     assert "note: coverage 0.5 is below 0.8" in lines
     assert not any(line.startswith("P:") for line in lines)
