@@ -26,7 +26,7 @@ def on_dag_run_failed(dag_run: Any, msg: str) -> None:
 
 
 def write_note(dag_run: Any) -> None:
-    """Join the steps' sentences in the order in which they were said; leaves runs of other DAGs alone."""
+    """Join the steps' sentences, failures first, else as they were said; leaves other DAGs' runs alone."""
     session = object_session(dag_run)
     if session is None:
         return
@@ -35,7 +35,8 @@ def write_note(dag_run: Any) -> None:
         .where(XComModel.dag_id == dag_run.dag_id, XComModel.run_id == dag_run.run_id, XComModel.key == NOTE)
         .order_by(XComModel.timestamp)
     )
-    # Pods that fail for one reason say it once.
-    note = "\n".join(dict.fromkeys(str(XComModel.deserialize_value(entry)) for entry in said))
+    # Pods that fail for one reason say it once; Airflow shows the first line, so failures come first.
+    lines = dict.fromkeys(str(XComModel.deserialize_value(entry)) for entry in said)
+    note = "\n".join(sorted(lines, key=lambda line: " failed: " not in line))
     if note:
         dag_run.note = note if len(note) <= _MOST else f"{note[: _MOST - 1]}…"
