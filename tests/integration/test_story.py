@@ -160,6 +160,25 @@ def test_one_late_scene_changes_its_period_alone_and_supersedes(story: Story, wo
     assert {key[2] for key in changed} == {"2024-02"}
 
 
+def test_of_two_runs_at_once_the_one_that_knows_more_has_the_last_word(story: Story, world: Path) -> None:
+    late = scenes_of(world, "2024-01")[0]
+    upload_scenes(story, world, "2024-01", without=late)
+    slow = story.plan("slow", *JANUARY)
+    for uri in slow["work"]:
+        run_command("step", "predict", "--batch", uri)
+    story.step("verify", "slow")
+    for uri in story.step("judge", "slow")["work"]:
+        run_command("step", "compose", "--work", uri)
+        run_command("step", "tabulate", "--work", uri)
+    story.step("estimate", "slow")
+    upload_scenes(story, world, "2024-01")
+    story.run("quick", *JANUARY)
+    complete = story.csv()
+    note = story.step("release", "slow")["note"]
+    assert note == "nothing to release: scenes were added to 2024-01 meanwhile, by a run that releases them"
+    assert story.csv() == complete
+
+
 def test_a_replaced_image_takes_the_old_ones_place(story: Story, world: Path) -> None:
     names = upload_scenes(story, world, "2024-01")
     story.run("first", *JANUARY)

@@ -1,7 +1,7 @@
 """Releasing: the changed periods become a new vintage, in S3 first, then in PostgreSQL."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pandera.pandas import DataFrameSchema
@@ -55,12 +55,18 @@ class ReleaseSummary(BaseModel):
     """Folder of the current release's files."""
 
 
-def release(pipeline: Pipeline, run_id: str, results: Sequence[PeriodResult]) -> ReleaseSummary:
+def release(
+    pipeline: Pipeline,
+    run_id: str,
+    results: Sequence[PeriodResult],
+    is_current: Callable[[PeriodResult], bool] = lambda result: True,
+) -> ReleaseSummary:
     """Release the periods whose figures differ from the current ones, as one new vintage, or nothing.
 
     The files of the whole vintage are written to S3 before the rows are committed: a release that is in the
     database has all its files, and one that was interrupted before that never was. A retry writes the same
-    bytes to the same keys. Releases of a pipeline wait for one another.
+    bytes to the same keys. Releases of a pipeline wait for one another; a result for which `is_current` no
+    longer holds when its turn comes is left out.
 
     Raises ReleaseError when a table breaks its schema or the database does not answer, StorageError when a
     file cannot be written.
@@ -76,9 +82,14 @@ def release(pipeline: Pipeline, run_id: str, results: Sequence[PeriodResult]) ->
         releases = read_releases(connection, pipeline.name)
         previous = releases[-1] if releases else None
         current = _read_contents(connection, previous) if previous else {}
-        changed = {period: content for period, content in contents.items() if content != current.get(period)}
+        stale = [result.period for result in results if not is_current(result)]
+        changed = {
+            period: content
+            for period, content in contents.items()
+            if period not in stale and content != current.get(period)
+        }
         if not changed:
-            return _summarise_unchanged(pipeline, previous)
+            return _summarise_unchanged(pipeline, previous, stale)
         new = _describe_release(pipeline, previous, changed, current)
         _insert(connection, new, run_id, changed)
         drawn = [result for result in results if result.period in changed]
@@ -174,8 +185,12 @@ def _insert(connection: Connection, new: Release, run_id: str, changed: Mapping[
                 connection.execute(table.insert(), rows)
 
 
-def _summarise_unchanged(pipeline: Pipeline, previous: Release | None) -> ReleaseSummary:
+def _summarise_unchanged(
+    pipeline: Pipeline, previous: Release | None, stale: Sequence[str]
+) -> ReleaseSummary:
     reason = "every figure equals the current one" if previous else "there are no figures"
+    if stale:
+        reason = f"scenes were added to {', '.join(stale)} meanwhile, by a run that releases them"
     log.info("nothing to release of %s: %s", pipeline.name, reason)
     return ReleaseSummary(
         pipeline=pipeline.name,

@@ -49,7 +49,7 @@ def judge_run(plan: Plan) -> tuple[RunWork, str]:
     for period in plan.periods:
         judged = judge_period(pipeline, period, degrees(zones))
         everything += judged
-        used = [one for one in judged if one.verdict.decision != "refused"]
+        used = select_used(judged)
         inputs_sha256 = digest_inputs(pipeline, used, zones)
         if used and known.get(period) != inputs_sha256:
             periods.append(plan_period(plan, period, inputs_sha256, used, zones))
@@ -62,6 +62,17 @@ def judge_run(plan: Plan) -> tuple[RunWork, str]:
 def read_run_work(plan: Plan) -> RunWork:
     """What the judge step decided. Raises StorageError when it did not run."""
     return RunWork.model_validate(storage.read_json(plan.layout.run(plan.run_id, "judgement.json")))
+
+
+def has_inputs(pipeline: Pipeline, period: str, inputs_sha256: str, zones: ZoneSet) -> bool:
+    """Whether a period's inputs are still those; another run may have committed scenes since."""
+    used = select_used(judge_period(pipeline, period, degrees(zones)))
+    return digest_inputs(pipeline, used, zones) == inputs_sha256
+
+
+def select_used(judged: Sequence[Judged]) -> list[Judged]:
+    """The predictions that may be composed."""
+    return [one for one in judged if one.verdict.decision != "refused"]
 
 
 def digest_inputs(pipeline: Pipeline, used: Sequence[Judged], zones: ZoneSet) -> str:

@@ -1,20 +1,29 @@
 """The release step: what the estimate step computed becomes a new version of the table."""
 
+from orthostat.aggregation.zones import read_pipeline_zones
 from orthostat.planning.plan import Plan
 from orthostat.statistics.release import release
-from orthostat.statistics.result import read_result
+from orthostat.statistics.result import PeriodResult, read_result
 from orthostat.steps.estimate import result_uri
-from orthostat.steps.judge import read_run_work
+from orthostat.steps.judge import has_inputs, read_run_work
 
 
 def release_run(plan: Plan) -> str:
-    """Release the changed periods of a run; returns a sentence that says what came of it."""
+    """Release the changed periods of a run; returns a sentence that says what came of it.
+
+    A period to which another run has meanwhile added scenes is left to that run: of two runs at once, the one
+    that knows more has the last word, whichever ends first.
+    """
     periods = read_run_work(plan).periods
     if not periods:
         return "nothing to release: no period changed"
-    summary = release(
-        plan.pipeline, plan.run_id, [read_result(result_uri(plan, period)) for period in periods]
-    )
+    zones = read_pipeline_zones(plan.pipeline.zones)
+
+    def is_current(result: PeriodResult) -> bool:
+        return has_inputs(plan.pipeline, result.period, result.inputs_sha256, zones)
+
+    results = [read_result(result_uri(plan, period)) for period in periods]
+    summary = release(plan.pipeline, plan.run_id, results, is_current)
     if summary.is_unchanged:
         return f"nothing to release: {summary.reason}"
     supersedes = f", supersedes {summary.supersedes}" if summary.supersedes else ""
