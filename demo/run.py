@@ -28,6 +28,8 @@ BUCKET = "s3://orthostat-demo"
 DEMO = Path(__file__).parent
 RESULTS = DEMO.parent / "build" / "demo"
 _STORY = ["plan", "predict", "verify", "judge", "compose", "tabulate", "estimate", "release", "gate"]
+_PATIENCE = 24
+"""Airflow closes a backfill up to half a minute after its last run."""
 _START = time.monotonic()
 
 
@@ -85,18 +87,23 @@ def backfill(client: AirflowClient, local_dir: Path, name: str, first: str, last
     command = ["airflow", "backfill", "create", "--dag-id", name, "--from-date", first, "--to-date", last]
     command += ["--max-active-runs", "2", "--reprocess-behavior", "completed"]
     say(f"$ {' '.join(command)}")
-    done = subprocess.run(
-        [sys.executable, "-m", *command],
-        env=environment(local_dir),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise ServiceError(
-            f"the backfill was refused: {done.stderr.strip().splitlines()[-1]}; run make demo again"
+    for _ in range(_PATIENCE):
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            env=environment(local_dir),
+            capture_output=True,
+            text=True,
+            check=False,
         )
-    return [run.run_id for run in client.dag_runs(name) if run.run_type == "backfill"]
+        if done.returncode == 0:
+            return [run.run_id for run in client.dag_runs(name) if run.run_type == "backfill"]
+        if "AlreadyRunningBackfill" not in done.stderr:
+            break
+        say("  Airflow has not yet closed the last backfill; waiting")
+        time.sleep(5)
+    raise ServiceError(
+        f"the backfill was refused: {done.stderr.strip().splitlines()[-1]}; run make demo again"
+    )
 
 
 def follow(client: AirflowClient, dag_id: str, run_ids: Sequence[str]) -> None:

@@ -1,8 +1,13 @@
 """Every error that Orthostat raises on purpose. A message gives the value, the limit and the cure."""
 
+from typing import Any
+
 
 class OrthostatError(Exception):
     """Root of all errors whose message is meant for the user."""
+
+    result: Any = None
+    """What was done all the same, to be shown before the message."""
 
 
 class ConfigurationError(OrthostatError):

@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,10 +78,24 @@ def write_bytes(uri: str, data: bytes, content_type: str = "application/octet-st
             s3().put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type)
         return
     path = Path(uri)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        file.write(data)
-    os.replace(file.name, path)  # noqa: PTH105 - the one call that is atomic and says so
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"{uri} cannot be written ({error.strerror}); check the folder and the disk"
+        ) from error
+
+
+def write_private_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON into a local file that only its owner can read, from its first byte on."""
+    part = path.with_name(f".{path.name}.part")
+    part.unlink(missing_ok=True)
+    part.touch(mode=0o600)
+    part.write_bytes(dump_json(value))
+    part.replace(path)
 
 
 def write_json(uri: str, value: Any) -> None:
@@ -121,18 +134,15 @@ def describe(uri: str) -> StoredObject:
 
 
 def exists(uri: str) -> bool:
-    """Whether the object is there."""
+    """Whether the object is there. Raises StorageError when that cannot be known."""
     if not is_s3(uri):
         return Path(uri).is_file()
     bucket, key = split_s3(uri)
     try:
-        s3().head_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in _MISSING:
-            return False
-        raise StorageError(
-            f"cannot look at {uri}: {error}; check the endpoint and the credentials"
-        ) from error
+        with _translated(uri):
+            s3().head_object(Bucket=bucket, Key=key)
+    except MissingError:
+        return False
     return True
 
 

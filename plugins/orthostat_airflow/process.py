@@ -15,6 +15,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 NOTE = "note"
 """XCom key of the sentence that a step adds to its run's note."""
 _USAGE = 2
+_ERROR = "error: "
+"""What the command line puts before the message of an error, which may go on for several lines."""
 
 
 class ProcessStep(BaseOperator):
@@ -35,7 +37,7 @@ class ProcessStep(BaseOperator):
         """Run the process; raises AirflowException with its last message when it fails."""
         code, output, last_message = self._run()
         if code != 0:
-            reason = last_message.removeprefix("error: ") or f"ended with exit code {code}"
+            reason = last_message.removeprefix(_ERROR) or f"ended with exit code {code}"
             context["ti"].xcom_push(NOTE, f"{self.task_id} failed: {reason}")
             raise (AirflowFailException if code == _USAGE else AirflowException)(reason)
         result = json.loads(output) if output else {}
@@ -62,7 +64,8 @@ class ProcessStep(BaseOperator):
             )
             for line in self.process.stderr or ():
                 self.log.info(line.rstrip())
-                last_message = line.strip() or last_message
+                is_continued = last_message.startswith(_ERROR) and not line.startswith(_ERROR)
+                last_message = f"{last_message}\n{line.rstrip()}" if is_continued else line.strip()
             code = self.process.wait()
             output.seek(0)
             return code, output.read(), last_message

@@ -24,7 +24,7 @@ from orthostat.statistics import release as release_module
 from orthostat.statistics.database import METADATA, VERSION_TABLE, migrate, open_database
 from orthostat.statistics.release import ReleaseSummary, release
 from orthostat.statistics.result import PeriodResult, read_result, write_result
-from orthostat.statistics.vintages import current_inputs, read_releases, read_vintage
+from orthostat.statistics.vintages import current_periods, read_releases, read_vintage
 from tests.builders_statistics import SAMPLE, make_release_pipeline, make_result, write_zones
 
 
@@ -67,6 +67,10 @@ def files_of(pipeline: Pipeline) -> dict[str, str]:
     }
 
 
+def read_inputs(database_url: str) -> dict[str, str]:
+    return {name: found.inputs_sha256 for name, found in current_periods(database_url, "made").items()}
+
+
 def test_the_migration_makes_the_declared_tables_and_may_run_again(database_url: str) -> None:
     migrate(database_url)
     migrate(database_url)
@@ -85,14 +89,14 @@ def test_two_processes_may_migrate_at_once(database_url: str) -> None:
 
 
 def test_nothing_is_released_yet(database_url: str) -> None:
-    assert current_inputs(database_url, "made") == {}
+    assert current_periods(database_url, "made") == {}
 
 
 def test_a_release_writes_its_rows_and_its_files(pipeline: Pipeline, database_url: str) -> None:
     summary = release(pipeline, "run-1", [make(pipeline), make(pipeline, "2024-02")])
     assert (summary.vintage, summary.is_unchanged, summary.periods) == (1, False, ("2024-01", "2024-02"))
     assert summary.reason == "first figures for 2024-01, 2024-02"
-    assert current_inputs(database_url, "made") == {"2024-01": "1" * 64, "2024-02": "1" * 64}
+    assert read_inputs(database_url) == {"2024-01": "1" * 64, "2024-02": "1" * 64}
     rows = read_rows(database_url, pipeline)
     assert len(rows) == 2 * 2 * 2
     assert {row["release_id"] for row in rows} == {summary.release_id}
@@ -151,7 +155,7 @@ def test_a_changed_period_supersedes_and_the_old_vintage_stays_readable(
         "2024-02": second.release_id,
     }
     assert read_rows(database_url, pipeline, 1) == old
-    assert current_inputs(database_url, "made") == {"2024-01": "1" * 64, "2024-02": "2" * 64}
+    assert read_inputs(database_url) == {"2024-01": "1" * 64, "2024-02": "2" * 64}
     with open_database(database_url) as connection:
         current = connection.execute(text("SELECT * FROM current_observation")).mappings().all()
     assert water([dict(row) for row in current]) == water(rows)

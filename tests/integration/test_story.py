@@ -175,7 +175,7 @@ def test_of_two_runs_at_once_the_one_that_knows_more_has_the_last_word(story: St
     story.run("quick", *JANUARY)
     complete = story.csv()
     note = story.step("release", "slow")["note"]
-    assert note == "nothing to release: scenes were added to 2024-01 meanwhile, by a run that releases them"
+    assert note.startswith("nothing to release: the inputs of 2024-01 changed meanwhile")
     assert story.csv() == complete
 
 
@@ -192,8 +192,25 @@ def test_a_replaced_image_takes_the_old_ones_place(story: Story, world: Path) ->
     storage.upload(path, storage.join(story.pipeline.scenes.uri, other.name))
     run = story.run("second", *JANUARY)
     assert "1 to predict" in run.notes["plan"]
-    assert "a newer image of this scene replaced it" in run.notes["judge"]
+    assert "the archive holds another image of this scene now" in run.notes["judge"]
     assert "revised figures for 2024-01" in run.notes["release"]
+
+
+def test_another_model_or_option_releases_no_half_of_a_period(story: Story, world: Path) -> None:
+    upload_scenes(story, world, "2024-01")
+    story.run("first", *JANUARY)
+    before = story.csv()
+    story = story.write(model={**story.pipeline.model.model_dump(), "chip_size": 128})
+    half = story.run("half", "2024-01-16", "2024-02-16")
+    assert (
+        "2024-01 is held back: 2 scene(s) of its released figures have no prediction" in half.notes["judge"]
+    )
+    assert half.notes["release"] == "nothing to release: no period changed"
+    assert story.csv() == before
+    whole = story.run("whole", *JANUARY)
+    assert "4 scenes listed, 2 to predict" in whole.notes["plan"]
+    assert "revised figures for 2024-01" in whole.notes["release"]
+    assert {row["scene_count"] for row in read_table(story)} == {"4"}
 
 
 def test_predicting_again_with_the_same_code_changes_nothing(story: Story, world: Path) -> None:

@@ -106,16 +106,28 @@ def test_a_replaced_image_is_refused_for_the_newer_one(s3_bucket: str) -> None:
     )
     commit(pipeline, make_prediction(source_etag="old"))
     decisions = {
-        j.prediction.source_etag: j.verdict.decision for j in judge_period(pipeline, "2024-01", ZONES)
+        j.prediction.source_etag: j.verdict.decision for j in judge_period(pipeline, "2024-01", [], ZONES)
     }
     assert decisions == {"new": "used", "old": "refused"}
+
+
+def test_the_image_that_the_archive_lists_counts_whatever_arrived_last(s3_bucket: str) -> None:
+    pipeline = make_pipeline(f"{s3_bucket}/made")
+    commit(
+        pipeline, make_prediction(source_etag="wrong", source_last_modified=datetime(2024, 2, 1, tzinfo=UTC))
+    )
+    commit(pipeline, make_prediction(source_etag="right"))
+    listed = [make_scene(etag="right")]
+    judged = judge_period(pipeline, "2024-01", listed, ZONES)
+    decisions = {one.prediction.source_etag: one.verdict.decision for one in judged}
+    assert decisions == {"right": "used", "wrong": "refused"}
 
 
 def test_verdicts_are_stored_beside_the_items_and_stay_in_the_period(s3_bucket: str) -> None:
     pipeline = make_pipeline(f"{s3_bucket}/made")
     uri = commit(pipeline, make_prediction(valid_fraction=0.0, histogram={}))
     commit(pipeline, replace(make_prediction("B"), acquired=datetime(2023, 12, 31, tzinfo=UTC)))
-    [judged] = judge_period(pipeline, "2024-01", ZONES)
+    [judged] = judge_period(pipeline, "2024-01", [], ZONES)
     stored = storage.read_json(uri.replace("item.json", "verdict.json"))
     assert stored["decision"] == judged.verdict.decision == "refused"
     assert "no valid pixel" in stored["reasons"][0]

@@ -39,6 +39,8 @@ def test_a_valid_file_is_read(tmp_path: Path) -> None:
         ({"scenes": {"uri": "s3://a/"}}, r"exactly one of 'pattern' \(keys\) and 'stac_asset'"),
         ({"model": {"bundle": "s3://a/b.zip", "sha256": "12"}}, r"field 'model.sha256' has the value '12'"),
         ({"zones": {"uri": "s3://a/z", "id_colum": "a", "version": "1"}}, r"did you mean 'id_column'"),
+        ({"schedule": "every night"}, r"field 'schedule' has the value 'every night': is no cron expression"),
+        ({"publication": {"min_coverage": 0.9, "normal_coverage": 0.5}}, r"min_coverage 0.9 is above normal"),
         ({"name": "other"}, r"field 'name' is 'other', the file is 'made.yaml'; make them equal"),
     ],
 )
@@ -53,6 +55,13 @@ def test_a_missing_field_is_named(tmp_path: Path) -> None:
     path = tmp_path / "made.yaml"
     path.write_text("name: made\ntitle: t\n")
     with pytest.raises(ConfigurationError, match=r"field 'model' is missing; add it"):
+        load_pipeline(path)
+
+
+def test_a_file_that_is_no_text_is_said_to_be_none(tmp_path: Path) -> None:
+    path = tmp_path / "made.yaml"
+    path.write_bytes("name: größe".encode("latin-1"))
+    with pytest.raises(ConfigurationError, match=r"is no UTF-8 text .*save it as UTF-8"):
         load_pipeline(path)
 
 

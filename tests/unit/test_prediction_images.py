@@ -72,13 +72,23 @@ def test_images_that_fail_are_named_and_the_others_are_predicted(tmp_path, argum
     images = [str(tmp_path / "text.tif"), str(tmp_path / "missing.tif"), str(good)]
     assert main([*arguments, *(word for image in images for word in ("--image", image)), "--json"]) == 1
     captured = capsys.readouterr()
-    assert captured.out == ""
+    assert [item["id"] for item in json.loads(captured.out)] == ["good"]
     assert "2 of 3 images failed" in captured.err
     assert "text: " in captured.err
     assert "missing: there is no file" in captured.err
     assert (tmp_path / "out" / "good" / "item.json").is_file()
     for name in ("text", "missing"):
         assert [path.name for path in (tmp_path / "out" / name).iterdir()] == ["failure.json"]
+
+
+def test_the_item_of_a_replaced_image_does_not_stay_beside_its_failure(tmp_path, arguments, capsys):
+    image = write_image(tmp_path / "one.tif", VALUES)
+    assert main([*arguments, "--image", str(image)]) == 0
+    image.write_text("hello")
+    assert main([*arguments, "--image", str(image)]) == 1
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert "failure.json" in left
+    assert "item.json" not in left
 
 
 def test_a_wrong_digest_is_an_error(tmp_path, arguments, capsys):

@@ -36,6 +36,13 @@ def test_backfill_takes_its_interval_as_it_is() -> None:
     assert (window.start, window.end) == (utc(2024, 1, 1), utc(2024, 2, 1))
 
 
+def test_backfill_of_a_schedule_at_two_takes_whole_days() -> None:
+    window = resolve_window(None, None, (utc(2024, 1, 1, 2), utc(2024, 1, 2, 2)), None)
+    assert (window.start, window.end) == (utc(2024, 1, 1), utc(2024, 1, 2))
+    hourly = resolve_window(None, None, (utc(2024, 1, 1, 2), utc(2024, 1, 1, 3)), None)
+    assert (hourly.start, hourly.end) == (utc(2024, 1, 1, 2), utc(2024, 1, 1, 3))
+
+
 @pytest.mark.parametrize(
     ("first", "last", "message"),
     [

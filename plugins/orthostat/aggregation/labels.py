@@ -137,7 +137,12 @@ class _Mosaic:
     def _read_source(
         self, source: DatasetReader, window: Window
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-        values = source.read(1, window=window)
+        try:
+            values = source.read(1, window=window)
+        except RasterioError as error:
+            raise GridError(
+                f"{source.name} cannot be read to its end ({error}); it may be truncated: write it again"
+            ) from error
         if self._nodata is not None:
             return values, values != self._nodata
         is_valid = source.read_masks(1, window=window) != 0

@@ -3,8 +3,12 @@
 import argparse
 import json
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from types import FrameType
+from typing import Any
 
 from orthostat import __version__
 from orthostat.cli import estimate, local, pipelines, predict, serve, statistics, step, tabulate
@@ -32,11 +36,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s", force=True)
     logging.getLogger("orthostat").setLevel(logging.INFO)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _end)
     try:
-        result = arguments.run(arguments)
+        _show(arguments.run(arguments))
     except OrthostatError as error:
+        _show(error.result)
         print(f"error: {error}", file=sys.stderr)
         return 1
+    return 0
+
+
+def _show(result: Any) -> None:
     if result is not None:
         print(result if isinstance(result, str) else json.dumps(result, allow_nan=False))
-    return 0
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """Leave by way of every `finally`, so that no scratch folder stays behind."""
+    sys.exit(128 + number)

@@ -1,7 +1,6 @@
 """`orthostat pipelines`: check pipeline files before Airflow sees them."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ def check_files(arguments: argparse.Namespace) -> dict[str, Any] | str:
         raise ConfigurationError("there is no pipeline file to check; add one, or name it")
     result = {"valid": valid, "invalid": invalid}
     if invalid:
-        if arguments.json:
-            print(json.dumps(result))
-        raise ConfigurationError("\n".join(invalid.values()))
+        refusal = ConfigurationError("\n".join(invalid.values()))
+        refusal.result = result if arguments.json else None
+        raise refusal
     return result if arguments.json else "\n".join(f"{name}: valid" for name in valid)

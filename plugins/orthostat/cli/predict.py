@@ -1,7 +1,10 @@
 """`orthostat predict`: images with one model bundle, outside any pipeline."""
 
 import argparse
+import re
 from typing import Any
+
+from orthostat.errors import SceneError
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -18,6 +21,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--bundle", required=True, metavar="URI", help="the model bundle, a zip file")
     parser.add_argument(
         "--sha256",
+        type=_sha256,
         metavar="HEX",
         help="digest that the bundle must have: a bundle is code, and another one is not opened "
         "(default: open it unchecked and log its digest)",
@@ -63,8 +67,15 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | str:
     recipe = Recipe(
         arguments.bundle, arguments.sha256, arguments.chip_size, arguments.batch_size, arguments.fill
     )
-    items = predict_images(recipe, arguments.image, arguments.output)
-    return items if arguments.json else "\n\n".join(_describe(item) for item in items)
+    try:
+        return _show(predict_images(recipe, arguments.image, arguments.output), arguments.json)
+    except SceneError as error:
+        error.result = _show(error.result or [], arguments.json)
+        raise
+
+
+def _show(items: list[dict[str, Any]], is_json: bool) -> list[dict[str, Any]] | str:
+    return items if is_json else "\n\n".join(_describe(item) for item in items)
 
 
 def _describe(item: dict[str, Any]) -> str:
@@ -80,6 +91,12 @@ def _describe(item: dict[str, Any]) -> str:
         share = pixels / total if total else 0.0
         lines.append(f"  {entry['value']:>3}  {entry['name']:<24} {pixels:>12} pixels  {share:>6.1%}")
     return "\n".join(lines)
+
+
+def _sha256(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no SHA-256; write its 64 hexadecimal digits")
+    return text.lower()
 
 
 def _positive(text: str) -> int:

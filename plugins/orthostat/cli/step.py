@@ -59,7 +59,8 @@ def plan(arguments: argparse.Namespace) -> Result:
         find_pipeline(arguments.pipeline), arguments.run_id, window, is_repredicted=arguments.re_predict
     )
     counts = f"{made.listed} scenes listed, {made.planned} to predict in {len(made.batches)} batches"
-    return {"note": f"acquired {window}: {counts}", "work": list(made.batches)}
+    note = "; ".join([f"acquired {window}: {counts}", *(f"skipped: {problem}" for problem in made.problems)])
+    return {"note": note, "work": list(made.batches)}
 
 
 def predict(arguments: argparse.Namespace) -> Result:
@@ -133,7 +134,12 @@ def gate(arguments: argparse.Namespace) -> Result:
 
 
 def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no ISO 8601 time; write e.g. 2024-01-01T00:00Z"
+        ) from error
     if moment.tzinfo is None:
         raise argparse.ArgumentTypeError(f"'{text}' has no UTC offset; write e.g. 2024-01-01T00:00:00+00:00")
     return moment

@@ -113,7 +113,7 @@ def _read_file(uri: str) -> tuple[list[str], list[dict[str, Any]]]:
     data = storage.read_bytes(uri)
     try:
         return _parse_csv(data) if suffix == "csv" else _parse_parquet(data)
-    except (UnicodeDecodeError, csv.Error, pyarrow.ArrowInvalid, ValueError) as error:
+    except (UnicodeDecodeError, csv.Error, pyarrow.ArrowException, OSError, ValueError) as error:
         raise SampleError(f"{uri} is no valid {suffix} file ({error}); write it again") from error
 
 

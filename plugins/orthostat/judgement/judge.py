@@ -14,6 +14,7 @@ from orthostat.pipelines.config import Pipeline
 from orthostat.pipelines.window import Window, period_window
 from orthostat.planning.plan import pipeline_ledger
 from orthostat.prediction.item import Prediction, read_predictions
+from orthostat.scenes.scene import Scene
 
 HISTORY = timedelta(days=365)
 """How far back a prediction's class shares are compared."""
@@ -39,19 +40,22 @@ class Judged:
     verdict: Verdict
 
 
-def judge_period(pipeline: Pipeline, period: str, zone_bounds: Bounds) -> list[Judged]:
-    """Judge every prediction of a period, store each verdict beside its Item, and return them by scene id."""
+def judge_period(
+    pipeline: Pipeline, period: str, scenes: Sequence[Scene], zone_bounds: Bounds
+) -> list[Judged]:
+    """Judge every prediction of a period, store each verdict beside its Item, and return them by scene id.
+
+    `scenes` are those that the archive lists now: where it holds another image of a scene than the predicted
+    one, the prediction is refused. A scene that has left the archive keeps its prediction.
+    """
     window = period_window(period, pipeline.period)
     ledger = pipeline_ledger(pipeline, Window(window.start - HISTORY, window.end))
     predictions = dict(zip(ledger.items(), read_predictions(ledger.items()), strict=True))
-    current = _newest_images(predictions)
+    of_period = {uri: prediction for uri, prediction in predictions.items() if prediction.acquired in window}
+    current = _select_current(of_period, {scene.scene_id: ledger.key(scene).item for scene in scenes})
     judged = []
-    for uri, prediction in predictions.items():
-        if prediction.acquired not in window:
-            continue
-        history = [
-            p for other, p in predictions.items() if other in current and p.acquired < prediction.acquired
-        ]
+    for uri, prediction in of_period.items():
+        history = [past for past in predictions.values() if past.acquired < prediction.acquired]
         verdict = _decide(prediction, uri in current, history, pipeline, zone_bounds)
         judged.append(Judged(uri, prediction, verdict))
     for one in judged:
@@ -71,14 +75,16 @@ def count_verdicts(judged: Sequence[Judged]) -> str:
     return "; ".join([summary, *remarks])
 
 
-def _newest_images(predictions: dict[str, Prediction]) -> set[str]:
-    """Of each scene, the Item of the image that arrived last."""
-    newest: dict[str, str] = {}
+def _select_current(predictions: dict[str, Prediction], listed: dict[str, str]) -> set[str]:
+    """Of each scene, the Item of the image that the archive lists; if it has left it, the last to arrive."""
+    current: dict[str, str] = {}
     for uri, prediction in predictions.items():
-        other = newest.get(prediction.scene_id)
-        if other is None or _arrival(predictions[other]) < _arrival(prediction):
-            newest[prediction.scene_id] = uri
-    return set(newest.values())
+        scene_id = prediction.scene_id
+        if scene_id in listed:
+            current[scene_id] = listed[scene_id]
+        elif scene_id not in current or _arrival(predictions[current[scene_id]]) < _arrival(prediction):
+            current[scene_id] = uri
+    return set(current.values())
 
 
 def _arrival(prediction: Prediction) -> tuple[float, str]:
@@ -96,7 +102,7 @@ def _decide(
         return Verdict(
             scene_id=prediction.scene_id,
             decision="refused",
-            reasons=("a newer image of this scene replaced it",),
+            reasons=("the archive holds another image of this scene now",),
         )
     refusals = reasons_to_refuse(prediction, pipeline.judgement, zone_bounds)
     if refusals:

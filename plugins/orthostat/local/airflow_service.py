@@ -50,7 +50,7 @@ def write_password(local_dir: Path) -> None:
     """Give Airflow the configured password, which it would otherwise make up."""
     path = password_path(local_dir)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    storage.write_json(str(path), {configuration.USER: configuration.read(local_dir).password})
+    storage.write_private_json(path, {configuration.USER: configuration.read(local_dir).password})
 
 
 def migrate(local_dir: Path) -> None:

@@ -63,7 +63,7 @@ def read(local_dir: Path) -> Configuration:
 def write(local_dir: Path, configuration: Configuration) -> None:
     """Keep `configuration`, readable by its owner only."""
     # Whoever reads meanwhile sees the whole old file or the whole new one; new files are of mode 0600.
-    storage.write_json(str(local_dir / "config.json"), configuration.model_dump())
+    storage.write_private_json(local_dir / "config.json", configuration.model_dump())
 
 
 def free_port(wanted: int) -> int:

@@ -4,10 +4,11 @@ import re
 from datetime import date
 from typing import Annotated, Literal
 
+from croniter import croniter
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from orthostat.errors import GridError
-from orthostat.projection import parse_projected
+from orthostat.projection import parse_crs, parse_projected
 
 Uri = Annotated[str, Field(min_length=1)]
 S3Uri = Annotated[str, Field(pattern=r"^s3://[^/]+")]
@@ -118,6 +119,15 @@ class Sample(Section):
     is_simulated: bool = False
     """A simulated sample is called simulated wherever its figures appear."""
 
+    @field_validator("crs")
+    @classmethod
+    def _known(cls, crs: str) -> str:
+        try:
+            parse_crs(crs)
+        except GridError as error:
+            raise ValueError(str(error)) from error
+        return crs
+
 
 class Judgement(Section):
     """When a prediction is refused or flagged."""
@@ -145,6 +155,18 @@ class Publication(Section):
     """Above this, the value is suppressed (status Q)."""
     min_sample_size: Annotated[int, Field(ge=2)] = 30
     """Fewer sample units in a zone and period are refused."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Publication":
+        if self.min_coverage > self.normal_coverage:
+            raise ValueError(
+                f"min_coverage {self.min_coverage} is above normal_coverage {self.normal_coverage}; swap them"
+            )
+        if self.max_cv_pct > self.suppress_cv_pct:
+            raise ValueError(
+                f"max_cv_pct {self.max_cv_pct} is above suppress_cv_pct {self.suppress_cv_pct}; swap them"
+            )
+        return self
 
 
 class Resources(Section):
@@ -198,3 +220,10 @@ class Pipeline(Section):
     """Megabytes of images that are worth a pod of their own."""
     runner: Literal["process", "kubernetes"] = "kubernetes"
     resources: Resources = Resources()
+
+    @field_validator("schedule")
+    @classmethod
+    def _is_cron(cls, schedule: str | None) -> str | None:
+        if schedule is not None and not croniter.is_valid(schedule):
+            raise ValueError("is no cron expression; write five fields, e.g. '0 0 * * *' for every midnight")
+        return schedule

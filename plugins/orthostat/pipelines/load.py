@@ -24,6 +24,8 @@ def load_pipeline(path: Path) -> Pipeline:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: is no UTF-8 text ({error}); save it as UTF-8") from error
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{path}: is no valid YAML: {error}") from error
     if not isinstance(content, dict):

@@ -43,7 +43,8 @@ def resolve_window(
     """The window of a run: the days of its form, else its data interval.
 
     With `lookback_days` (a nightly run) the interval's end is kept and its start moved so far back, so that
-    scenes that arrive late are found; without it (a backfill) the interval is taken as it is.
+    scenes that arrive late are found. Without it (a backfill) the interval is taken as it is; one of days or
+    more is moved to midnight, or a schedule at 2:00 would leave out two hours at either end of a series.
 
     Raises ConfigurationError when neither is there, or only one of the two days is given.
     """
@@ -53,10 +54,12 @@ def resolve_window(
         return window_of_days(first, last)
     if interval is None:
         raise ConfigurationError("the run has neither days nor a data interval; fill in 'from' and 'to'")
-    start, end = interval
+    start, end = (moment.astimezone(UTC) for moment in interval)
     if lookback_days is not None:
-        start = min(start, end - timedelta(days=lookback_days))
-    return Window(start.astimezone(UTC), end.astimezone(UTC))
+        return Window(min(start, end - timedelta(days=lookback_days)), end)
+    if end - start >= timedelta(days=1):
+        start, end = _midnight(start.date()), _midnight(end.date())
+    return Window(start, end)
 
 
 def period_of(moment: datetime, length: PeriodLength) -> str:

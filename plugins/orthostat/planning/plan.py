@@ -36,6 +36,8 @@ class Plan(BaseModel):
     """Scenes to be predicted."""
     batches: tuple[str, ...]
     """URIs of the batches' manifests."""
+    problems: tuple[str, ...] = ()
+    """What looks like a scene in the archive and cannot be one, with the reason."""
 
     @property
     def window(self) -> Window:
@@ -62,9 +64,10 @@ def make_plan(pipeline: Pipeline, run_id: str, window: Window, *, is_repredicted
 
     Raises SceneError when the archive holds no scene at all.
     """
-    scenes = list_scenes(pipeline.scenes, window)
+    listing = list_scenes(pipeline.scenes, window)
+    scenes = listing.scenes
     ledger = pipeline_ledger(pipeline, window)
-    planned = scenes if is_repredicted else new_scenes(scenes, ledger, _image_failures(scenes, ledger))
+    planned = list(scenes) if is_repredicted else new_scenes(scenes, ledger, _image_failures(scenes, ledger))
     layout = Layout(pipeline.output)
     batches = []
     for number, batch in enumerate(balance(planned, batch_count(planned, pipeline))):
@@ -78,6 +81,7 @@ def make_plan(pipeline: Pipeline, run_id: str, window: Window, *, is_repredicted
         listed=len(scenes),
         planned=len(planned),
         batches=tuple(batches),
+        problems=listing.problems,
     )
     write_manifest(layout.plan(run_id), plan)
     return plan

@@ -10,6 +10,7 @@ from orthostat.errors import ConfigurationError, SceneError, StorageError
 from orthostat.layout import PredictionKey
 from orthostat.prediction.batch import Recipe, predict_each
 from orthostat.prediction.failure import Failure
+from orthostat.prediction.item import Prediction
 from orthostat.prediction.scene import Work, record_failure
 from orthostat.scenes.scene import Scene
 
@@ -19,7 +20,8 @@ def predict_images(recipe: Recipe, images: list[str], output: str) -> list[dict[
 
     One image: `labels.tif` and `item.json` straight under `output`; several: a folder for each, named by the
     image's stem. Raises ConfigurationError before any work when two images have the same stem, BundleError
-    when the bundle cannot be used, and SceneError, after the others are done, naming each failed image.
+    when the bundle cannot be used, and SceneError, after the others are done, naming each failed image;
+    its `result` are the others' Items. An Item of other bytes at that place is removed first.
     """
     names = [PurePosixPath(image).stem for image in images]
     doubled = sorted(name for name, count in Counter(names).items() if count > 1)
@@ -33,7 +35,9 @@ def predict_images(recipe: Recipe, images: list[str], output: str) -> list[dict[
     work, failures = [], []
     for image, name, folder in zip(images, names, folders, strict=True):
         try:
-            work.append(Work(describe_image(image, name), PredictionKey(folder), is_dated_by_file=True))
+            scene, key = describe_image(image, name), PredictionKey(folder)
+            _remove_outdated(scene, key)
+            work.append(Work(scene, key, is_dated_by_file=True))
         except StorageError as error:
             failures.append(_record_missing(image, name, folder, error))
     items = []
@@ -44,8 +48,18 @@ def predict_images(recipe: Recipe, images: list[str], output: str) -> list[dict[
             items.append(outcome.to_stac())
     if failures:
         reasons = "; ".join(f"{f.scene_id}: {f.reason}" for f in failures)
-        raise SceneError(f"{len(failures)} of {len(images)} images failed: {reasons}")
+        failed = SceneError(f"{len(failures)} of {len(images)} images failed: {reasons}")
+        failed.result = items
+        raise failed
     return items
+
+
+def _remove_outdated(scene: Scene, key: PredictionKey) -> None:
+    """An Item beside the failure of its replaced image would pass for that image's."""
+    if not storage.exists(key.item):
+        return
+    if Prediction.from_stac(storage.read_json(key.item), key.item).source_etag != scene.etag:
+        storage.delete(key.item)
 
 
 def describe_image(image: str, name: str) -> Scene:

@@ -2,15 +2,18 @@
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from orthostat import storage
-from orthostat.errors import SceneError
+from orthostat.errors import SceneError, StorageError
 from orthostat.pipelines.config import Scenes
 from orthostat.pipelines.window import Window
 from orthostat.scenes.scene import Scene
 from orthostat.storage import StoredObject
+
+_READERS = 16
 
 
 @dataclass(frozen=True)
@@ -24,68 +27,90 @@ class _Acquisition:
     cloud_cover_pct: float | None = None
 
 
-def list_scenes(scenes: Scenes, window: Window) -> list[Scene]:
-    """The archive's scenes acquired in `window`, sorted by id.
+@dataclass(frozen=True)
+class Listing:
+    """What the archive holds of a window."""
 
-    Raises SceneError when the archive is empty, holds no scene, or has two images for one id.
+    scenes: tuple[Scene, ...]
+    """Sorted by id."""
+    problems: tuple[str, ...]
+    """What looks like a scene and cannot be one, each with its reason; the other scenes are not stopped."""
+
+
+def list_scenes(scenes: Scenes, window: Window) -> Listing:
+    """The archive's scenes acquired in `window`.
+
+    Raises SceneError when the archive is empty or holds no scene at all.
     """
     recognised = 0
-    found: dict[str, Scene] = {}
+    found: dict[str, list[Scene]] = {}
+    problems = []
     for acquisition in _acquisitions(scenes):
         recognised += 1
-        if acquisition.acquired not in window:
-            continue
-        scene = _look_at(acquisition)
-        if scene.scene_id in found:
-            raise SceneError(
-                f"scene id '{scene.scene_id}' stands for two images, {found[scene.scene_id].image_uri} and "
-                f"{scene.image_uri}; make the pattern's group 'scene_id' tell them apart"
-            )
-        found[scene.scene_id] = scene
+        try:
+            if isinstance(acquisition, SceneError):
+                raise acquisition
+            if acquisition.acquired in window:
+                found.setdefault(acquisition.scene_id, []).append(_look_at(acquisition))
+        except (SceneError, StorageError) as error:
+            problems.append(str(error))
     if recognised == 0:
         raise SceneError(_explain_nothing(scenes))
-    return [found[scene_id] for scene_id in sorted(found)]
+    for scene_id, images in found.items():
+        if len(images) > 1:
+            uris = " and ".join(image.image_uri for image in images)
+            problems.append(
+                f"scene id '{scene_id}' stands for {len(images)} images, {uris}, and none is used; make the "
+                "group 'scene_id' of 'scenes.pattern' tell them apart"
+            )
+    unique = [images[0] for _, images in sorted(found.items()) if len(images) == 1]
+    return Listing(tuple(unique), tuple(problems))
 
 
-def _acquisitions(scenes: Scenes) -> Iterator[_Acquisition]:
-    for entry in storage.list_objects(scenes.uri):
-        found = _from_item(entry, scenes.stac_asset) if scenes.stac_asset else _from_key(entry, scenes)
-        if found is not None:
-            yield found
+def _acquisitions(scenes: Scenes) -> Iterator[_Acquisition | SceneError]:
+    entries = storage.list_objects(scenes.uri)
+    asset = scenes.stac_asset
+    if asset is None:
+        found = (_from_key(entry, scenes) for entry in entries)
+        yield from (acquisition for acquisition in found if acquisition is not None)
+        return
+    with ThreadPoolExecutor(_READERS) as readers:  # an Item is a request, and there may be thousands
+        items = [entry for entry in entries if entry.uri.endswith(".json")]
+        for acquisition in readers.map(lambda entry: _from_item(entry, asset), items):
+            if acquisition is not None:
+                yield acquisition
 
 
-def _from_key(entry: StoredObject, scenes: Scenes) -> _Acquisition | None:
+def _from_key(entry: StoredObject, scenes: Scenes) -> _Acquisition | SceneError | None:
     match = re.search(str(scenes.pattern), entry.uri.removeprefix(scenes.uri))
     if match is None:
         return None
     try:
         acquired = datetime.strptime(match["acquired"], scenes.acquired_format)
-    except ValueError as error:
-        raise SceneError(
+    except ValueError:
+        return SceneError(
             f"{entry.uri}: '{match['acquired']}' does not fit acquired_format '{scenes.acquired_format}'; "
-            "correct the pattern or the format"
-        ) from error
+            "rename it, or correct the pattern or the format"
+        )
     return _Acquisition(match["scene_id"], _utc(acquired), entry)
 
 
-def _from_item(entry: StoredObject, asset: str) -> _Acquisition | None:
-    if not entry.uri.endswith(".json"):
-        return None
-    item = storage.read_json(entry.uri)
-    if not isinstance(item, dict) or item.get("type") != "Feature":
-        return None
+def _from_item(entry: StoredObject, asset: str) -> _Acquisition | SceneError | None:
     try:
+        item = storage.read_json(entry.uri)
+        if not isinstance(item, dict) or item.get("type") != "Feature":
+            return None
         href = item["assets"][asset]["href"]
         properties = item["properties"]
         acquired = datetime.fromisoformat(properties.get("datetime") or properties["start_datetime"])
         return _Acquisition(
             item["id"], _utc(acquired), _absolute(href, entry.uri), properties.get("eo:cloud_cover")
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SceneError(
+    except (KeyError, TypeError, ValueError, AttributeError, StorageError) as error:
+        return SceneError(
             f"{entry.uri} lacks what the pipeline needs of a STAC Item ({error!r}): assets.{asset}.href and "
             "properties.datetime; correct the Item or 'scenes.stac_asset'"
-        ) from error
+        )
 
 
 def _look_at(acquisition: _Acquisition) -> Scene:

@@ -190,7 +190,10 @@ def _summarise_unchanged(
 ) -> ReleaseSummary:
     reason = "every figure equals the current one" if previous else "there are no figures"
     if stale:
-        reason = f"scenes were added to {', '.join(stale)} meanwhile, by a run that releases them"
+        reason = (
+            f"the inputs of {', '.join(stale)} changed meanwhile; the run that changed them, or the "
+            "next one, releases them"
+        )
     log.info("nothing to release of %s: %s", pipeline.name, reason)
     return ReleaseSummary(
         pipeline=pipeline.name,

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from orthostat.errors import ReleaseError
 from orthostat.statistics.database import migrate, open_database
-from orthostat.statistics.schema import OBSERVATIONS, Row
+from orthostat.statistics.schema import LINEAGE, OBSERVATIONS, Row
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,14 @@ class HeldPeriod:
     vintage: int
     """That release's vintage: when the period's figures last changed."""
     inputs_sha256: str
+
+
+@dataclass(frozen=True)
+class ReleasedPeriod:
+    """What a period's current figures were made from."""
+
+    inputs_sha256: str
+    scene_ids: frozenset[str]
 
 
 def read_releases(connection: Connection, pipeline: str) -> list[Release]:
@@ -102,16 +110,24 @@ def read_companion(connection: Connection, schema: DataFrameSchema, release: Rel
     return _sort([dict(row) for row in found.mappings()], schema)
 
 
-def current_inputs(database_url: str, pipeline: str) -> dict[str, str]:
-    """By period, the digest of the inputs that the pipeline's current figures were made from.
+def current_periods(database_url: str, pipeline: str) -> dict[str, ReleasedPeriod]:
+    """By period, what the pipeline's current figures were made from.
 
     Migrates the database first; empty when nothing is released yet.
     """
     migrate(database_url)
     with open_database(database_url) as connection:
         releases = read_releases(connection, pipeline)
-        periods = read_periods(connection, releases[-1]) if releases else []
-        return {held.period: held.inputs_sha256 for held in periods}
+        if not releases:
+            return {}
+        lineage = read_companion(connection, LINEAGE, releases[-1])
+        return {
+            held.period: ReleasedPeriod(
+                held.inputs_sha256,
+                frozenset(row["scene_id"] for row in lineage if row["period"] == held.period),
+            )
+            for held in read_periods(connection, releases[-1])
+        }
 
 
 def _sort(rows: list[Row], schema: DataFrameSchema) -> list[Row]:

@@ -125,7 +125,7 @@ def _estimate(
                 zone_id,
                 pipeline.publication.min_sample_size,
                 list(names.values()),
-                _parts(zones, zone_id),
+                _parts(zones, zone_id, {stratum.zone_id for stratum in strata}),
             )
             estimates[zone_id] = estimate
             remarks += _describe_frame(estimate, table.zone(zone_id).zone_area_m2)
@@ -147,9 +147,11 @@ def _describe_frame(estimate: ZoneEstimate, zone_area_m2: float) -> list[str]:
     return [f"the strata of zone '{estimate.zone_id}' differ by {difference:+.1%} from its area"]
 
 
-def _parts(zones: ZoneSet, zone_id: str) -> set[str]:
-    """The zone itself and all zones that are part of it: strata are drawn in the smallest ones."""
+def _parts(zones: ZoneSet, zone_id: str, sampled: set[str]) -> set[str]:
+    """The zones whose strata make up this one: its own where it has some, else those of its parts."""
     parts = {zone_id}
+    if zone_id in sampled:
+        return parts
     while True:
         more = {child for child, parent in zip(zones.ids, zones.parents, strict=True) if parent in parts}
         if more <= parts:

@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 from rasterio.warp import transform_bounds
 
-from orthostat import settings, storage
+from orthostat import __version__, settings, storage
 from orthostat.aggregation.work import plan_work
 from orthostat.aggregation.zones import ZoneSet, read_pipeline_zones
 from orthostat.judgement.judge import Judged, count_verdicts, judge_period
 from orthostat.pipelines.config import Pipeline
+from orthostat.pipelines.window import period_window
 from orthostat.planning.manifest import write_manifest
-from orthostat.planning.plan import Plan
-from orthostat.statistics.vintages import current_inputs
+from orthostat.planning.plan import Plan, pipeline_ledger
+from orthostat.scenes.archive import list_scenes
+from orthostat.statistics.vintages import ReleasedPeriod, current_periods
 
 
 class PeriodWork(BaseModel):
@@ -40,34 +42,61 @@ def judge_run(plan: Plan) -> tuple[RunWork, str]:
     """Judge every period that the run's window touches and plan the changed ones; also says so in a sentence.
 
     A period is computed when its inputs are not those of the current release: also after a run that ended
-    before its release, and whichever run predicted the scenes.
+    before its release, and whichever run predicted the scenes. It is held back while scenes that its released
+    figures rest on still lack a prediction by the present model and options.
     """
     pipeline = plan.pipeline
     zones = read_pipeline_zones(pipeline.zones)
-    known = current_inputs(settings.database_url(), pipeline.name)
-    periods, everything = [], []
+    released = current_periods(settings.database_url(), pipeline.name)
+    periods, everything, remarks = [], [], []
     for period in plan.periods:
-        judged = judge_period(pipeline, period, degrees(zones))
+        judged, inputs_sha256 = collect_inputs(pipeline, period, zones)
         everything += judged
         used = select_used(judged)
-        inputs_sha256 = digest_inputs(pipeline, used, zones)
-        if used and known.get(period) != inputs_sha256:
+        before = released.get(period)
+        if before is not None and before.inputs_sha256 == inputs_sha256:
+            continue
+        lacking = _find_lacking(pipeline, period, before)
+        if lacking:
+            window = period_window(period, pipeline.period)
+            remarks.append(
+                f"{period} is held back: {len(lacking)} scene(s) of its released figures have no prediction "
+                f"by the present model and options ({', '.join(lacking[:3])}); run {window} by hand"
+            )
+        elif used:
             periods.append(plan_period(plan, period, inputs_sha256, used, zones))
+        elif before is not None:
+            remarks.append(f"{period}: no prediction may be used, the released figures stand")
     work = RunWork(periods=tuple(periods))
     write_manifest(plan.layout.run(plan.run_id, "judgement.json"), work)
     changed = ", ".join(entry.period for entry in periods) or "none"
-    return work, f"{count_verdicts(everything)}; periods to compute: {changed}"
+    return work, "; ".join([count_verdicts(everything), f"periods to compute: {changed}", *remarks])
+
+
+def collect_inputs(pipeline: Pipeline, period: str, zones: ZoneSet) -> tuple[list[Judged], str]:
+    """The judged predictions of a period as they are now, and the digest of all that decides its figures."""
+    scenes = list_scenes(pipeline.scenes, period_window(period, pipeline.period)).scenes
+    judged = judge_period(pipeline, period, scenes, degrees(zones))
+    return judged, digest_inputs(pipeline, select_used(judged), zones)
+
+
+def _find_lacking(pipeline: Pipeline, period: str, before: ReleasedPeriod | None) -> list[str]:
+    if before is None:
+        return []
+    window = period_window(period, pipeline.period)
+    ledger = pipeline_ledger(pipeline, window)
+    return [
+        scene.scene_id
+        for scene in list_scenes(pipeline.scenes, window).scenes
+        if scene.scene_id in before.scene_ids
+        and not ledger.is_committed(scene)
+        and not ledger.has_failed(scene)
+    ]
 
 
 def read_run_work(plan: Plan) -> RunWork:
     """What the judge step decided. Raises StorageError when it did not run."""
     return RunWork.model_validate(storage.read_json(plan.layout.run(plan.run_id, "judgement.json")))
-
-
-def has_inputs(pipeline: Pipeline, period: str, inputs_sha256: str, zones: ZoneSet) -> bool:
-    """Whether a period's inputs are still those; another run may have committed scenes since."""
-    used = select_used(judge_period(pipeline, period, degrees(zones)))
-    return digest_inputs(pipeline, used, zones) == inputs_sha256
 
 
 def select_used(judged: Sequence[Judged]) -> list[Judged]:
@@ -76,7 +105,7 @@ def select_used(judged: Sequence[Judged]) -> list[Judged]:
 
 
 def digest_inputs(pipeline: Pipeline, used: Sequence[Judged], zones: ZoneSet) -> str:
-    """Digest of all that decides a period's figures: predictions, grid, rule, zones, sample, rules."""
+    """Digest of all that decides a period's figures: labels, grid, rule, zones, sample, rules, code."""
     sample = [pipeline.sample.uri, pipeline.sample.strata_uri] if pipeline.sample else []
     return storage.digest(
         {
@@ -84,6 +113,7 @@ def digest_inputs(pipeline: Pipeline, used: Sequence[Judged], zones: ZoneSet) ->
                 one.item_uri.removeprefix(pipeline.output): one.prediction.labels_sha256 for one in used
             },
             "zones": zones.digest(),
+            "code": __version__,
             "sample": {uri: storage.describe(uri).etag for uri in sample},
             "pipeline": pipeline.model_dump(
                 mode="json", include={"zones", "grid", "period", "rule", "sample", "publication"}

@@ -5,7 +5,7 @@ from orthostat.planning.plan import Plan
 from orthostat.statistics.release import release
 from orthostat.statistics.result import PeriodResult, read_result
 from orthostat.steps.estimate import result_uri
-from orthostat.steps.judge import has_inputs, read_run_work
+from orthostat.steps.judge import collect_inputs, read_run_work
 
 
 def release_run(plan: Plan) -> str:
@@ -20,7 +20,8 @@ def release_run(plan: Plan) -> str:
     zones = read_pipeline_zones(plan.pipeline.zones)
 
     def is_current(result: PeriodResult) -> bool:
-        return has_inputs(plan.pipeline, result.period, result.inputs_sha256, zones)
+        _, inputs_sha256 = collect_inputs(plan.pipeline, result.period, zones)
+        return inputs_sha256 == result.inputs_sha256
 
     results = [read_result(result_uri(plan, period)) for period in periods]
     summary = release(plan.pipeline, plan.run_id, results, is_current)
