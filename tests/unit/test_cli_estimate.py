@@ -156,6 +156,11 @@ def test_undefined_and_degenerate_figures_are_pointed_out(
         (SAMPLE, "stratum,area\na,1\n", r"strata.csv lacks the column\(s\) \['size'\]"),
         (SAMPLE + "a,,1\n", STRATA, r"row 4 below the header: no value in \['map_class'\]"),
         (SAMPLE + "a,NaN,1\n", STRATA, r"row 4 below the header: no value in \['map_class'\]"),
+        (
+            SAMPLE + "a,1,NA\n",
+            STRATA,
+            r"row 4 below the header: no value in \['reference_class'\] .empty, NaN or NA",
+        ),
         (SAMPLE + "a,1\n", STRATA, "row 4 below the header has 2 cells, the header 3"),
         (
             SAMPLE,

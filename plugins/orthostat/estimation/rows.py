@@ -15,6 +15,8 @@ import pyarrow.parquet
 from orthostat import storage
 from orthostat.errors import SampleError
 
+_MISSING = frozenset({"nan", "na"})
+"""How pandas and R write a missing value."""
 _WHOLE_NUMBER = re.compile(r"[+-]?\d+\.0+")
 
 
@@ -91,10 +93,11 @@ def read_rows(uri: str, required: Sequence[str], optional: Sequence[str] = ()) -
 
 def _read_row(uri: str, number: int, record: Mapping[str, Any], columns: Iterable[str]) -> Row:
     cells = {column: _to_text(record[column]) for column in columns}
-    empty = [column for column, text in cells.items() if text == "" or text.lower() == "nan"]
+    empty = [column for column, text in cells.items() if text == "" or text.lower() in _MISSING]
     if empty:
         raise SampleError(
-            f"{uri}, row {number} below the header: no value in {empty}; every unit and stratum needs one"
+            f"{uri}, row {number} below the header: no value in {empty} (empty, NaN or NA); every unit and "
+            "stratum needs one"
         )
     return Row(uri, number, cells)
 
