@@ -1,7 +1,7 @@
 """The first step of a run: resolves the run's window, then plans."""
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from airflow.sdk import Param
@@ -62,13 +62,18 @@ class PlanStep(ProcessStep):
 def run_window(context: Mapping[str, Any], lookback_days: int) -> Window:
     """The acquisitions of a run: its form's days, the backfill's interval, or the nightly look back."""
     params = context["params"]
-    start: datetime | None = context.get("data_interval_start")
-    end: datetime | None = context.get("data_interval_end")
+    start = _moment(context.get("data_interval_start"))
+    end = _moment(context.get("data_interval_end"))
     interval = (start, end) if start is not None and end is not None else None
     is_scheduled = context["dag_run"].run_type == "scheduled"
     return resolve_window(
         _day(params["from"]), _day(params["to"]), interval, lookback_days if is_scheduled else None
     )
+
+
+def _moment(moment: datetime | None) -> datetime | None:
+    """Airflow's pendulum times as plain ones: after a change of zone theirs lose it in a subtraction."""
+    return None if moment is None else datetime.fromtimestamp(moment.timestamp(), UTC)
 
 
 def _day(text: str | None) -> date | None:
