@@ -2,30 +2,30 @@
 # (Raster Vision's exports, pydantic defaults and methods are invisible to mypy)
 """Train the demo's model bundles with Raster Vision.
 
-    python -m demo.train landsat|synthetic
+    python -m demo.train landsat|synthetic|trees
 
-Raster Vision's own pipeline and learner do the work. Afterwards the bundle is packed again so that the same
-training gives the same bytes: no folder of this machine, no time of writing, entries in order. What stays out
-is the copy of the network as ONNX, which Raster Vision opens only on request.
+Raster Vision's own pipeline and learner do the work. Afterwards `demo.export` gives the bundle its network as
+ONNX and packs it again so that the same training gives the same bytes: no folder of this machine, no time of
+writing, entries in order.
 """
 
 import argparse
 import hashlib
-import io
 import random
 import tempfile
-import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from rastervision.core.rv_pipeline import RVPipelineConfig
 
+from demo.export import add_onnx, repack
 from demo.synthetic.scenes import write_training
 from demo.synthetic.truth import CLASSES
 from demo.training import FOLDER, Training, configure
-
-NEUTRAL = "/opt/data"
-"""What the bundle names instead of the folder it was trained in."""
+from demo.trees import training as trees
 
 
 def landsat() -> Training:
@@ -58,16 +58,16 @@ def synthetic(folder: Path) -> Training:
     )
 
 
-def train(training: Training) -> str:
-    """Train, write `training.bundle` and return its SHA-256."""
+def train(configure: Callable[[Path], RVPipelineConfig], bundle: Path, seed: int = 1) -> str:
+    """Train what `configure` makes of a folder, write `bundle` and return its SHA-256."""
     torch.set_num_threads(2)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    random.seed(training.seed)
-    np.random.seed(training.seed)  # noqa: NPY002 - Raster Vision draws its windows from numpy's global state
-    torch.manual_seed(training.seed)
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - Raster Vision draws from numpy's global state
+    torch.manual_seed(seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        config = configure(training, folder)
+        config = configure(folder)
         config.update()
         config.recursive_validate_config()
         config.to_file(config.get_config_uri())
@@ -78,35 +78,24 @@ def train(training: Training) -> str:
         learner.train()
         learner.save_model_bundle(export_onnx=False)
         pipeline.bundle()
-        training.bundle.parent.mkdir(parents=True, exist_ok=True)
-        training.bundle.write_bytes(repack(Path(config.get_model_bundle_uri()).read_bytes(), name))
-    return hashlib.sha256(training.bundle.read_bytes()).hexdigest()
-
-
-def repack(bundle: bytes, folder: str) -> bytes:
-    """The same zip file with entries in order, a fixed date, and NEUTRAL for `folder` in its JSON files."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(bundle)) as old, zipfile.ZipFile(packed, "w") as new:
-        for name in sorted(name for name in old.namelist() if not name.endswith("/")):
-            data = old.read(name)
-            if name.endswith(".zip"):
-                data = repack(data, folder)
-            elif name.endswith(".json"):
-                data = data.replace(folder.encode(), NEUTRAL.encode())
-            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-            entry.external_attr = 0o644 << 16
-            new.writestr(entry, data, compress_type=zipfile.ZIP_DEFLATED, compresslevel=9)
-    return packed.getvalue()
+        trained = repack(Path(config.get_model_bundle_uri()).read_bytes(), name)
+        bundle.parent.mkdir(parents=True, exist_ok=True)
+        bundle.write_bytes(add_onnx(trained))
+    return hashlib.sha256(bundle.read_bytes()).hexdigest()
 
 
 def main() -> None:
     """Train one bundle and print its digest."""
     parser = argparse.ArgumentParser(prog="python -m demo.train", description=__doc__)
-    parser.add_argument("bundle", choices=["landsat", "synthetic"])
+    parser.add_argument("bundle", choices=["landsat", "synthetic", "trees"])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        training = landsat() if arguments.bundle == "landsat" else synthetic(Path(folder))
-        print(f"{training.bundle}: sha256 {train(training)}")
+        if arguments.bundle == "trees":
+            bundle, digest = trees.BUNDLE, train(trees.configure, trees.BUNDLE)
+        else:
+            training = landsat() if arguments.bundle == "landsat" else synthetic(Path(folder))
+            bundle, digest = training.bundle, train(partial(configure, training), training.bundle)
+        print(f"{bundle}: sha256 {digest}")
 
 
 if __name__ == "__main__":

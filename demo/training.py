@@ -57,7 +57,6 @@ class Training:
     """Chips per epoch."""
     noise: float
     """Standard deviation of the noise on the network's indices."""
-    seed: int = 1
 
 
 def configure(training: Training, folder: Path) -> SemanticSegmentationConfig:
