@@ -3,12 +3,16 @@ UV := .uv/bin/uv
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 PYTHON ?= python3.11
+BEGAN := $(shell date +%s)
 export PYTHONUNBUFFERED = 1
 
 .PHONY: setup demo up down test check lock clean help
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+# What the services and the engine onnx need; tests, training and the engine raster-vision need the rest.
+LIGHT := --extra airflow --extra local --extra predict --extra serve --extra stats
 
 setup: .venv/.ready ## .venv with everything that is locked in uv.lock
 
@@ -19,13 +23,19 @@ $(UV):
 
 .venv/.ready: pyproject.toml uv.lock | $(UV)
 	@echo "setup: locked dependencies into .venv (about 7 GB, most of it PyTorch)"
-	@$(UV) sync --frozen --all-extras --python $(PYTHON)
+	@$(UV) sync --frozen $(LIGHT) --extra raster-vision --python $(PYTHON)
+	@touch $@ .venv/.light
+
+.venv/.light: pyproject.toml uv.lock | $(UV)
+	@if [ -e .venv/.ready ]; then $(MAKE) --no-print-directory setup; else \
+		echo "setup: locked dependencies of the demo into .venv (about 1.5 GB, without PyTorch)"; \
+		$(UV) sync --frozen --no-dev $(LIGHT) --python $(PYTHON); fi
 	@touch $@
 
-demo: setup ## the main job on real scenes, on this machine
-	@$(BIN)/python -m demo
+demo: $(if $(filter raster-vision,$(ENGINE)),setup,.venv/.light) ## the main job on real scenes; ENGINE=raster-vision with PyTorch
+	@DEMO_BEGAN=$(BEGAN) $(BIN)/python -m demo $(or $(ENGINE),auto)
 
-up: setup ## start PostgreSQL, S3 and Airflow on loopback
+up: .venv/.light ## start PostgreSQL, S3 and Airflow on loopback
 	@$(BIN)/orthostat local up
 
 down: ## stop what `make up` or `make demo` started

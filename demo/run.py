@@ -1,6 +1,5 @@
 """The demo: start the services, upload the archives, run both pipelines, show what came of it."""
 
-import csv
 import logging
 import os
 import shutil
@@ -11,7 +10,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from demo.comparison import compare_with_boxes, compare_with_truth
 from demo.synthetic.world import write_world
+from demo.weight import describe_weight
 from orthostat import settings, storage
 from orthostat.errors import ServiceError
 from orthostat.layout import Layout
@@ -19,32 +20,36 @@ from orthostat.local import configuration, services
 from orthostat.local.airflow_client import AirflowClient, TaskInstance
 from orthostat.local.environment import environment, service_settings
 from orthostat.pipelines.load import find_pipeline
+from orthostat.pipelines.options import EngineChoice
 from orthostat.statistics.database import open_database
 from orthostat.statistics.display import format_table
-from orthostat.statistics.schema import MAP_COUNT, Row
+from orthostat.statistics.schema import Row
 from orthostat.statistics.vintages import find_vintage, read_periods, read_vintage
 
 BUCKET = "s3://orthostat-demo"
+PIPELINES = ("landsat", "synthetic", "trees")
 DEMO = Path(__file__).parent
 RESULTS = DEMO.parent / "build" / "demo"
 _STORY = ["plan", "predict", "verify", "judge", "compose", "tabulate", "estimate", "release", "gate"]
 _PATIENCE = 24
 """Airflow closes a backfill up to half a minute after its last run."""
 _START = time.monotonic()
+_BEGAN = time.time()
 
 
-def run_demo() -> None:
-    """Run everything; may be run again at any time."""
+def run_demo(engine: EngineChoice = "auto") -> None:
+    """Run everything, with that engine; may be run again at any time."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("orthostat").setLevel(logging.INFO)
     local_dir = settings.local_dir()
+    choose_engine(local_dir, engine)
     say("starting PostgreSQL, S3 and Airflow (make down stops them)")
     services.start(local_dir)
     os.environ.update(service_settings(local_dir))
     storage.s3.cache_clear()
     upload_archives()
     client = AirflowClient.of(local_dir)
-    for name in ("landsat", "synthetic"):
+    for name in PIPELINES:
         client.wait_for_dag(name)
         client.unpause(name)
     say("landsat: two overlapping Landsat 8 scenes of 18 May 2020, run by hand for May 2020")
@@ -52,9 +57,20 @@ def run_demo() -> None:
     follow(client, "landsat", [run_id])
     say("synthetic: three months of made-up scenes with known truth, as a backfill")
     follow(client, "synthetic", backfill(client, local_dir, "synthetic", "2024-01-01", "2024-03-31"))
-    tables = {name: fetch_results(name) for name in ("landsat", "synthetic")}
+    say("trees: an aerial photo in four overlapping scenes, run by hand for 2019")
+    follow(client, "trees", [client.trigger("trees", {"from": "2019-01-01", "to": "2019-12-31"})])
+    tables = {name: fetch_results(name) for name in PIPELINES}
     show(tables)
     show_places(local_dir)
+
+
+def choose_engine(local_dir: Path, engine: EngineChoice) -> None:
+    """Stop services that were started for another engine: they keep their environment."""
+    chosen = configuration.read(local_dir)
+    if chosen.engine != engine:
+        say(f"the services that run are for the engine {chosen.engine}: stopping them")
+        services.stop(local_dir)
+        configuration.write(local_dir, chosen.model_copy(update={"engine": engine}))
 
 
 def say(text: str) -> None:
@@ -71,6 +87,9 @@ def upload_archives() -> None:
     write_world(world)
     uploads = {
         **{f"landsat/scenes/{path.name}": path for path in (DEMO / "landsat/scenes").glob("*.tif")},
+        **{f"trees/scenes/{path.name}": path for path in (DEMO / "trees/scenes").glob("*.tif")},
+        "trees/zones.gpkg": DEMO / "trees/zones.gpkg",
+        "trees/bundle/trees.zip": DEMO / "trees/bundle/trees.zip",
         "landsat/zones.gpkg": DEMO / "landsat/zones.gpkg",
         "landsat/bundle/landcover.zip": DEMO / "landsat/bundle/landcover.zip",
         **{f"synthetic/scenes/{path.name}": path for path in (world / "scenes").glob("*.tif")},
@@ -151,33 +170,10 @@ def show(tables: dict[str, list[Row]]) -> None:
     for name, rows in tables.items():
         print(f"\n=== {find_pipeline(name).title} ===\n")
         print(format_table(rows))
+    print("\n=== The trees that the model counts next to those that people boxed ===\n")
+    print(compare_with_boxes(tables["trees"], DEMO / "trees/truth.csv"))
     print("\n=== The synthetic estimates next to the known truth ===\n")
     print(compare_with_truth(tables["synthetic"], RESULTS.parent / "synthetic-world/truth.csv"))
-
-
-def compare_with_truth(rows: Sequence[Row], truth_path: Path) -> str:
-    """How far counts and estimates are from the truth, and how often an interval holds it."""
-    with truth_path.open(newline="") as file:
-        truth = {
-            (line["period"], line["zone_id"], line["class_name"]): float(line["area_m2"])
-            for line in csv.DictReader(file)
-        }
-    lines = []
-    held = estimated = 0
-    for row in rows:
-        if row["method"] == MAP_COUNT or row["area_m2"] is None:
-            continue
-        true = truth[row["period"], row["zone_id"], row["class_name"]]
-        inside = row["ci_lower_m2"] <= true <= row["ci_upper_m2"]
-        held, estimated = held + inside, estimated + 1
-        lines.append(
-            f"{row['period']}  {row['zone_id']}  {row['class_name']:<8}  truth {true / 1e6:7.3f}  "
-            f"mapped {row['mapped_area_m2'] / 1e6:7.3f}  estimate {row['area_m2'] / 1e6:7.3f}  "
-            f"[{row['ci_lower_m2'] / 1e6:.3f}, {row['ci_upper_m2'] / 1e6:.3f}] "
-            f"{'' if inside else 'misses the truth'}"
-        )
-    lines.append(f"(km2; the reference sample is SIMULATED) {held} of {estimated} intervals hold the truth")
-    return "\n".join(line.rstrip() for line in lines)
 
 
 def show_places(local_dir: Path) -> None:
@@ -189,4 +185,5 @@ def show_places(local_dir: Path) -> None:
             print(f"  {path.relative_to(RESULTS.parent.parent)}")
     print(f"S3: {BUCKET} at {chosen.s3_endpoint} (in memory: gone after make down)")
     print(f"Airflow: {chosen.address}   user: {configuration.USER}   password: {chosen.password}")
+    print(describe_weight(_BEGAN))
     print("Stop everything: make down", flush=True)

@@ -8,7 +8,7 @@ from orthostat.aggregation.table import PeriodTable, ZoneAreas
 from orthostat.estimation.estimates import ClassEstimates, Estimate, PopulationEstimates
 from orthostat.estimation.period import AreaEstimate, ZoneEstimate
 from orthostat.pipelines.config import Pipeline
-from orthostat.prediction.item import LabelClass
+from orthostat.prediction.classes import LabelClass
 from orthostat.statistics.result import PeriodResult
 from orthostat.statistics.rows import Provenance, build_accuracy, build_rows
 from tests.builders import make_pipeline

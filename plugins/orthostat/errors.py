@@ -30,6 +30,10 @@ class BundleError(OrthostatError):
     """A model bundle is not the named one, is unsafe, or cannot do what is asked of it."""
 
 
+class ModelError(OrthostatError):
+    """The process that runs a model failed, hung or ended; the model may still predict other images."""
+
+
 class ZonesError(OrthostatError):
     """A zones file is missing a column, or has duplicate ids or invalid geometry."""
 

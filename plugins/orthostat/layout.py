@@ -1,6 +1,7 @@
 """Every key that Orthostat writes, below the pipeline's `output` URI.
 
-    predictions/MODEL/OPTIONS/YYYY-MM-DD/SCENE/ETAG/{labels.tif,item.json | failure.json,verdict.json}
+    bundles/MODEL.json
+    predictions/MODEL/OPTIONS/YYYY-MM-DD/SCENE/ETAG/{labels.tif..,item.json | failure.json,verdict.json}
     runs/RUN/{plan,verification,judgement}.json  runs/RUN/batches/NNNN.json  runs/RUN/tiles/PERIOD-NNNN.json
     periods/PERIOD/INPUTS/{tiles/COL_ROW.tif,tabulations/NNNN.json,estimates.json}
     releases/RELEASE/{statistics.parquet,statistics.csv,accuracy.csv,map-PERIOD.png,release.json}
@@ -25,10 +26,9 @@ class PredictionKey:
     folder: str
     """URI of the prediction's folder."""
 
-    @property
-    def labels(self) -> str:
-        """The class raster, a COG."""
-        return storage.join(self.folder, "labels.tif")
+    def file(self, name: str) -> str:
+        """A file of the prediction, such as `labels.tif`."""
+        return storage.join(self.folder, name)
 
     @property
     def item(self) -> str:
@@ -52,6 +52,10 @@ class Layout:
 
     root: str
     """The pipeline's `output` URI."""
+
+    def description(self, model_sha256: str) -> str:
+        """What a model bundle says of itself."""
+        return storage.join(self.root, "bundles", f"{short(model_sha256)}.json")
 
     def predictions(self, model_sha256: str, options_sha256: str, prefix: str = "") -> str:
         """Prefix of all predictions of one model with one set of options; `prefix` narrows it by date."""

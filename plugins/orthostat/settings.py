@@ -2,8 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from orthostat.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from orthostat.pipelines.options import EngineChoice
 
 
 def pipelines_dir() -> Path:
@@ -30,6 +34,35 @@ def runner() -> str:
     if configured not in {"process", "kubernetes"}:
         raise ConfigurationError(f"ORTHOSTAT_RUNNER is '{configured}'; set it to process or kubernetes")
     return configured
+
+
+def engine() -> "EngineChoice":
+    """What `engine: auto` in a pipeline file means: ORTHOSTAT_ENGINE, else `auto`, decided by the bundle."""
+    configured = os.environ.get("ORTHOSTAT_ENGINE", "auto")
+    if configured not in {"auto", "onnx", "raster-vision"}:
+        raise ConfigurationError(f"ORTHOSTAT_ENGINE is '{configured}'; set it to auto, onnx or raster-vision")
+    return cast("EngineChoice", configured)
+
+
+def threads() -> int:
+    """Threads of a model's process: ORTHOSTAT_THREADS, else the cores that this process may use."""
+    return int(_positive("ORTHOSTAT_THREADS", len(os.sched_getaffinity(0))))
+
+
+def silence_seconds() -> float:
+    """How long a model's process may go without a sign of life: ORTHOSTAT_SILENCE_SECONDS, else 900."""
+    return _positive("ORTHOSTAT_SILENCE_SECONDS", 900)
+
+
+def _positive(name: str, default: float) -> float:
+    configured = os.environ.get(name)
+    try:
+        value = default if configured is None else float(configured)
+    except ValueError:
+        value = 0
+    if not 0 < value < float("inf"):
+        raise ConfigurationError(f"{name} is '{configured}'; set it to a number above 0, or not at all")
+    return value
 
 
 def database_url() -> str:

@@ -28,9 +28,11 @@ class ProcessStep(BaseOperator):
 
     template_fields: Sequence[str] = ("arguments",)
 
-    def __init__(self, *, arguments: Sequence[str], **kwargs: Any) -> None:
+    def __init__(self, *, arguments: Sequence[str], threads: int | None = None, **kwargs: Any) -> None:
+        """`threads` bounds those of a model's process, unless ORTHOSTAT_THREADS does; None: one per core."""
         super().__init__(**kwargs)
         self.arguments = list(arguments)
+        self.threads = threads
         self.process: subprocess.Popen[str] | None = None
 
     def execute(self, context: Any) -> Any:
@@ -52,6 +54,10 @@ class ProcessStep(BaseOperator):
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
 
+    def _environment(self) -> dict[str, str]:
+        threads = {} if self.threads is None else {"ORTHOSTAT_THREADS": str(self.threads)}
+        return {**threads, **os.environ, "PYTHONUNBUFFERED": "1"}
+
     def _run(self) -> tuple[int, str, str]:
         last_message = ""
         with TemporaryFile("w+") as output:
@@ -60,7 +66,7 @@ class ProcessStep(BaseOperator):
                 stdout=output,
                 stderr=subprocess.PIPE,
                 text=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env=self._environment(),
             )
             for line in self.process.stderr or ():
                 self.log.info(line.rstrip())

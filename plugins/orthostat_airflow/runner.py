@@ -1,5 +1,6 @@
 """The one place that knows whether a step runs as a process or as a pod. DAGs do not."""
 
+import os
 from datetime import timedelta
 from typing import Any
 
@@ -7,7 +8,9 @@ from orthostat import settings
 from orthostat.pipelines.config import Pipeline, Resources
 from orthostat_airflow.process import ProcessStep
 
-PROCESS_RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=5)}
+_CORES = len(os.sched_getaffinity(0))
+"""Of this machine, as the runner `process` works where Airflow does: as many heavy steps, a thread each."""
+PROCESS_RETRIES: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(seconds=5)}
 
 
 def worker_step(task_id: str, pipeline: Pipeline, **kwargs: Any) -> ProcessStep:
@@ -23,7 +26,10 @@ def heavy_step(task_id: str, pipeline: Pipeline, work: Any, *, option: str, **kw
     """
     arguments = work.map(lambda uri: ["step", task_id, option, uri])
     if pipeline.runner == "process":
-        return ProcessStep.partial(task_id=task_id, **PROCESS_RETRIES, **kwargs).expand(arguments=arguments)
+        kwargs["max_active_tis_per_dag"] = min(kwargs.get("max_active_tis_per_dag", _CORES), _CORES)
+        return ProcessStep.partial(task_id=task_id, threads=1, **PROCESS_RETRIES, **kwargs).expand(
+            arguments=arguments
+        )
     from orthostat_airflow.pod import mapped_pod_step  # the Kubernetes client takes seconds to import
 
     resources = pipeline.resources

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from orthostat import storage
-from orthostat.prediction.batch import Recipe
+from orthostat.planning.manifest import Recipe
 from orthostat.prediction.images import predict_images
 from tests.integration.prediction_bundle import write_bundle
 from tests.unit.prediction_images import write_image
@@ -113,7 +113,9 @@ def test_a_request_predicts_what_the_command_predicts(server: Server, inputs: In
     assert answer.json()["assets"]["labels"]["href"] == f"{output}/labels.tif"
     assert answer.json()["properties"]["orthostat:valid_fraction"] == pytest.approx(1 - 600 / 9900)
 
-    predict_images(Recipe(str(inputs.bundle_path)), [str(inputs.image_path)], str(tmp_path / "command"))
+    predict_images(
+        Recipe(bundle=str(inputs.bundle_path)), [str(inputs.image_path)], str(tmp_path / "command")
+    )
     expected = (tmp_path / "command" / "labels.tif").read_bytes()
     assert storage.read_bytes(f"{output}/labels.tif") == expected
 

@@ -327,12 +327,15 @@ def test_an_image_in_a_wrong_place_is_refused_by_the_judge(story: Story, world: 
 def test_a_bundle_that_is_not_the_named_one_is_not_opened(story: Story, world: Path) -> None:
     upload_scenes(story, world, "2024-01")
     story = story.write(model={**story.pipeline.model.model_dump(), "sha256": "0" * 64})
-    plan = story.plan("wrong", *JANUARY)
     found = hashlib.sha256((ROOT / "demo/synthetic/bundle/synthetic.zip").read_bytes()).hexdigest()
+    with pytest.raises(BundleError, match=f"(?s){found}.*0000"):
+        story.plan("wrong", *JANUARY)
+    story = story.write(model={**story.pipeline.model.model_dump(), "engine": "onnx"})
+    plan = story.plan("named engine", *JANUARY)
     with pytest.raises(BundleError, match=f"(?s){found}.*0000"):
         run_command("step", "predict", "--batch", plan["work"][0])
     with pytest.raises(ToleranceError, match="4 of 4 scenes failed"):
-        story.finish("wrong", plan)
+        story.finish("named engine", plan)
     assert count_items(story) == 0
 
 

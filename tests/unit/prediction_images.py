@@ -1,24 +1,22 @@
-"""Small images, a stand-in for the model, and a batch of them, for tests that need no torch."""
+"""Small images, a model that runs in this process, and a batch of them, for tests that need no child."""
 
 import hashlib
-import io
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
 from orthostat import storage
-from orthostat.errors import SceneError
 from orthostat.layout import Layout, PredictionKey
-from orthostat.planning.manifest import Batch
-from orthostat.prediction.item import LabelClass
-from orthostat.prediction.read import Area, Image
+from orthostat.pipelines.options import PredictOptions
+from orthostat.planning.manifest import Batch, Recipe
+from orthostat.prediction.bundle import Bundle
+from orthostat.prediction.engines.engine import EngineName, open_engine
+from orthostat.prediction.local import Facts, predict_local
 from tests.builders import make_scene
+from tests.onnx_bundle import write_onnx_bundle
 
 
 def write_image(path: Path, bands: Any, **profile: Any) -> Path:
@@ -40,37 +38,44 @@ def write_image(path: Path, bands: Any, **profile: Any) -> Path:
     return path
 
 
-class HalvingModel:
-    """Class 1 where the first band is over 100, else class 0; two rows at a time. Takes one band."""
+class InThisProcess:
+    """Stands in for ModelProcess: the same engine, without a child."""
 
-    classes = (LabelClass(0, "low", "0000FF"), LabelClass(1, "high", "FFFF00"))
-    options = SimpleNamespace(chip_size=2, batch_size=1)
-    software: ClassVar = {"numpy": "2"}
+    def __init__(self, bundle: Bundle, engine: EngineName, options: PredictOptions, scratch: Path):
+        self.sha256 = bundle.sha256
+        self.engine = engine
+        self._options = options
+        self._engine = open_engine(engine, bundle, options, 1)
+        self.model = self._engine.description
+        self.software, self.device = self._engine.software, self._engine.device
 
-    def check(self, image: Image) -> None:
-        if image.bands != 1:
-            raise SceneError(f"{image.name} has {image.bands} bands, the model takes 1")
+    def __enter__(self) -> "InThisProcess":
+        return self
 
-    def label(self, image: Image) -> Iterator[tuple[Area, NDArray[np.uint8]]]:
-        rows, columns = image.shape
-        for top in range(0, rows, 2):
-            area = Area(top, 0, min(top + 2, rows), columns)
-            yield area, (image.block(area).values.data[0] > 100).astype(np.uint8)
+    def __exit__(self, *_: object) -> None:
+        pass
 
+    def start(self) -> None:
+        """It runs."""
 
-def write_empty_bundle(uri: str) -> str:
-    """A bundle that unpacks but holds no model; returns its digest."""
-    inner, outer = io.BytesIO(), io.BytesIO()
-    with zipfile.ZipFile(inner, "w") as archive:
-        archive.writestr(zipfile.ZipInfo("learner-config.json"), "{}")
-    with zipfile.ZipFile(outer, "w") as archive:
-        archive.writestr(zipfile.ZipInfo("pipeline-config.json"), "{}")
-        archive.writestr(zipfile.ZipInfo("model-bundle.zip"), inner.getvalue())
-    storage.write_bytes(uri, outer.getvalue())
-    return hashlib.sha256(outer.getvalue()).hexdigest()
+    def predict(self, image: Path, name: str, fill: float | None, folder: Path) -> Facts:
+        """Predict a local image."""
+        return predict_local(self._engine, image, name, fill, folder, self._options)
 
 
-def make_batch(folder: Path, names: list[str], **changes: Any) -> Batch:
+def make_recipe(folder: Path, **changes: Any) -> Recipe:
+    """A recipe for a model that says `high` where the only band, uint16, is over 100."""
+    bundle = write_onnx_bundle(folder / "bundle.zip")
+    fields: dict[str, Any] = {
+        "bundle": str(bundle),
+        "sha256": hashlib.sha256(bundle.read_bytes()).hexdigest(),
+        "engine": "onnx",
+        "fill": 0,
+    }
+    return Recipe.model_validate(fields | changes)
+
+
+def make_batch(folder: Path, names: list[str], recipe: Recipe | None = None, **changes: Any) -> Batch:
     """A batch of `scenes/NAME.tif` in `folder`, whose etags are those of the files as they are now."""
     scenes = []
     for name in names:
@@ -78,11 +83,7 @@ def make_batch(folder: Path, names: list[str], **changes: Any) -> Batch:
         scenes.append(make_scene(name, image_uri=found.uri, etag=found.etag, size_bytes=found.size_bytes))
     fields: dict[str, Any] = {
         "output": str(folder / "output"),
-        "bundle": str(folder / "bundle.zip"),
-        "bundle_sha256": write_empty_bundle(str(folder / "bundle.zip")),
-        "chip_size": 2,
-        "batch_size": 1,
-        "fill": 0,
+        "recipe": recipe or make_recipe(folder),
         "options_sha256": "cd" * 32,
         "scenes": tuple(scenes),
     }
@@ -93,5 +94,5 @@ def key_of(batch: Batch, number: int) -> PredictionKey:
     """Where the prediction of a batch's scene goes."""
     scene = batch.scenes[number]
     return Layout(batch.output).prediction(
-        batch.bundle_sha256, batch.options_sha256, scene.acquired, scene.scene_id, scene.etag
+        batch.recipe.sha256 or "", batch.options_sha256, scene.acquired, scene.scene_id, scene.etag
     )

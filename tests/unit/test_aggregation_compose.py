@@ -20,7 +20,9 @@ from orthostat.aggregation.work import TileWork, plan_work, tile_uri
 from orthostat.aggregation.zones import ZoneSet
 from orthostat.errors import GridError
 from orthostat.pipelines.config import Grid, Zones
-from orthostat.prediction.item import LabelClass
+from orthostat.prediction.classes import LabelClass
+from orthostat.prediction.item import File
+from orthostat.prediction.stac import to_stac
 from tests.builders import make_pipeline, make_prediction
 
 UTM = "EPSG:32633"
@@ -46,7 +48,7 @@ def write_scene(folder, name, labels, *, x=500_000.0, y=4_983_400.0, res=10.0, c
         file.write(labels, 1)
     prediction = make_prediction(
         name,
-        labels_href=str(path),
+        files={"labels.tif": File(str(path), "ab" * 32)},
         crs=crs,
         shape=labels.shape,
         transform=tuple(transform)[:6],
@@ -240,8 +242,8 @@ def test_a_grid_that_does_not_keep_areas_where_the_scenes_are_is_refused():
 def test_compose_writes_through_s3_and_leaves_finished_tiles_alone(tmp_path, s3_bucket):
     scene, path = write_scene(tmp_path, "A", np.ones((16, 20)))
     storage.upload(path, f"{s3_bucket}/labels.tif")
-    scene = replace(scene, labels_href=f"{s3_bucket}/labels.tif")
-    storage.write_json(f"{s3_bucket}/item.json", scene.to_stac())
+    scene = replace(scene, files={"labels.tif": File(f"{s3_bucket}/labels.tif", "ab" * 32)})
+    storage.write_json(f"{s3_bucket}/item.json", to_stac(scene))
     work = TileWork(
         root=f"{s3_bucket}/made",
         period="2024-01",

@@ -42,6 +42,16 @@ def test_a_bundle_holds_the_shipped_network_and_no_path_of_the_machine_that_trai
 
 
 @pytest.mark.parametrize("name", BUNDLES)
+def test_a_bundle_holds_its_weights_for_torch_and_in_one_file_for_onnx(name):
+    with (
+        zipfile.ZipFile(BUNDLES[name]) as outer,
+        zipfile.ZipFile(io.BytesIO(outer.read("model-bundle.zip"))) as inner,
+    ):
+        models = sorted(entry for entry in inner.namelist() if entry.startswith("model."))
+    assert models == ["model.onnx", "model.pth"]
+
+
+@pytest.mark.parametrize("name", BUNDLES)
 def test_the_classes_in_the_table_are_the_models_without_null(name):
     with zipfile.ZipFile(BUNDLES[name]) as bundle:
         classes = json.loads(bundle.read("pipeline-config.json"))["dataset"]["class_config"]["names"]

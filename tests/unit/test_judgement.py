@@ -17,6 +17,7 @@ from orthostat.planning.manifest import write_manifest
 from orthostat.planning.plan import Plan, make_plan, pipeline_ledger
 from orthostat.prediction.failure import Failure
 from orthostat.prediction.item import Prediction
+from orthostat.prediction.stac import from_stac, to_stac
 from tests.builders import make_pipeline, make_prediction, make_scene
 
 JANUARY = window_of_days(date(2024, 1, 1), date(2024, 1, 31))
@@ -25,8 +26,8 @@ ZONES = (14.0, 44.0, 16.0, 46.0)
 
 def test_item_reads_back_what_was_written() -> None:
     prediction = make_prediction(cloud_cover_pct=3.5)
-    item = prediction.to_stac()
-    assert Prediction.from_stac(item, "uri") == prediction
+    item = to_stac(prediction)
+    assert from_stac(item, "uri") == prediction
     assert item["bbox"] == pytest.approx([15.0, 45.0036, 15.0025, 45.0045], abs=1e-3)
 
 
@@ -95,7 +96,7 @@ def test_gate_opens_within_the_tolerance(s3_bucket: str) -> None:
 def commit(pipeline: Pipeline, prediction: Prediction) -> str:
     scene = make_scene(prediction.scene_id, etag=prediction.source_etag, acquired=prediction.acquired)
     uri = pipeline_ledger(pipeline, JANUARY).key(scene).item
-    storage.write_json(uri, prediction.to_stac())
+    storage.write_json(uri, to_stac(prediction))
     return uri
 
 

@@ -12,9 +12,11 @@ from orthostat import storage
 from orthostat.errors import BundleError
 from orthostat.prediction import batch as batch_module
 from orthostat.prediction.batch import Summary, predict_batch
+from orthostat.prediction.engines.onnx import OnnxEngine
 from orthostat.prediction.failure import Failure
 from orthostat.prediction.item import Prediction
-from tests.unit.prediction_images import HalvingModel, key_of, make_batch, write_image
+from orthostat.prediction.stac import from_stac
+from tests.unit.prediction_images import InThisProcess, key_of, make_batch, make_recipe, write_image
 
 VALUES = np.array([[[0, 50, 200], [150, 0, 101], [100, 99, 30]]], dtype=np.uint16)
 LABELS = [[255, 0, 1], [1, 255, 1], [0, 0, 0]]
@@ -22,7 +24,7 @@ LABELS = [[255, 0, 1], [1, 255, 1], [0, 0, 0]]
 
 @pytest.fixture(autouse=True)
 def model(monkeypatch):
-    monkeypatch.setattr(batch_module, "open_model", lambda bundle, recipe: HalvingModel())
+    monkeypatch.setattr(batch_module, "ModelProcess", InThisProcess)
 
 
 def scenes(tmp_path: Path, *names: str) -> list[str]:
@@ -32,7 +34,7 @@ def scenes(tmp_path: Path, *names: str) -> list[str]:
 
 
 def read_prediction(uri: str) -> Prediction:
-    return Prediction.from_stac(storage.read_json(uri), uri)
+    return from_stac(storage.read_json(uri), uri)
 
 
 def read_failure(uri: str) -> Failure:
@@ -43,7 +45,7 @@ def test_a_prediction_and_its_facts(tmp_path):
     batch = make_batch(tmp_path, scenes(tmp_path, "A"))
     assert predict_batch(batch) == Summary(predicted=1, skipped=0, failed=0)
     key = key_of(batch, 0)
-    with rasterio.open(key.labels) as labels:
+    with rasterio.open(key.file("labels.tif")) as labels:
         assert labels.read(1).tolist() == LABELS
         assert labels.nodata == 255
         assert labels.colormap(1)[1] == (255, 255, 0, 255)
@@ -56,10 +58,15 @@ def test_a_prediction_and_its_facts(tmp_path):
     assert (prediction.crs, prediction.shape) == ("EPSG:32633", (3, 3))
     assert prediction.transform == (10, 0, 500000, 0, -10, 4983400)
     assert (prediction.source_crs, prediction.source_shape) == ("EPSG:32633", (3, 3))
-    assert prediction.labels_href == key.labels
+    assert prediction.labels.href == key.file("labels.tif")
     assert prediction.source_etag == batch.scenes[0].etag
-    assert prediction.model_sha256 == batch.bundle_sha256
-    assert prediction.options == {"chip_size": 2, "batch_size": 1}
+    assert prediction.model_sha256 == batch.recipe.sha256
+    assert (prediction.task, prediction.engine, prediction.device) == ("semantic_segmentation", "onnx", "cpu")
+    assert prediction.software["provider"] == "CPUExecutionProvider"
+    assert (prediction.options["chip_size"], prediction.options["batch_size"]) == (16, 2)
+    assert (prediction.network, prediction.channels, prediction.image_size) == ("made.net", 1, 16)
+    with rasterio.open(key.file("preview.png")) as preview:
+        assert preview.read()[:, 0, 2].tolist() == [255, 255, 0, 255]
 
 
 def test_an_image_without_any_data_is_predicted_as_such(tmp_path):
@@ -77,10 +84,10 @@ def test_a_large_class_raster_has_overviews_of_the_most_frequent_class(tmp_path)
     write_image(tmp_path / "scenes" / "A.tif", values)
     batch = make_batch(tmp_path, ["A"])
     predict_batch(batch)
-    with rasterio.open(key_of(batch, 0).labels) as labels:
+    with rasterio.open(key_of(batch, 0).file("labels.tif")) as labels:
         assert labels.overviews(1) == [2]
         assert labels.block_shapes == [(512, 512)]
-    with rasterio.open(key_of(batch, 0).labels, overview_level=0) as overview:
+    with rasterio.open(key_of(batch, 0).file("labels.tif"), overview_level=0) as overview:
         assert (overview.read(1) == 1).all()
 
 
@@ -94,7 +101,7 @@ def test_bad_images_become_failure_records_and_the_others_are_predicted(tmp_path
     assert (text.kind, text.etag) == ("image", batch.scenes[1].etag)
     assert "B.tif cannot be read as an image" in text.reason
     assert bands.kind == "image"
-    assert "C.tif has 2 bands, the model takes 1" in bands.reason
+    assert "C.tif gives the model 2 channel(s), it takes 1" in bands.reason
     assert sorted(p.name for p in Path(key_of(batch, 1).folder).iterdir()) == ["failure.json"]
     assert all(storage.exists(key_of(batch, number).item) for number in (0, 3))
 
@@ -109,11 +116,11 @@ def test_an_image_that_was_replaced_after_planning_fails_but_is_tried_again(tmp_
 
 
 def test_what_the_model_raises_is_recorded_as_runtime(tmp_path, monkeypatch):
-    def explode(self, image):
+    def explode(*arguments, **keywords):
         raise RuntimeError("CUDA out of memory")
 
     batch = make_batch(tmp_path, scenes(tmp_path, "A"))
-    monkeypatch.setattr(HalvingModel, "label", explode)
+    monkeypatch.setattr(OnnxEngine, "segment", explode)
     assert predict_batch(batch).failed == 1
     failure = read_failure(key_of(batch, 0).failure)
     assert (failure.kind, failure.reason) == ("runtime", "RuntimeError: CUDA out of memory")
@@ -125,7 +132,7 @@ def test_what_is_committed_is_not_predicted_again(tmp_path, monkeypatch):
     before = storage.read_bytes(key_of(batch, 0).item)
     storage.delete(key_of(batch, 1).item)
     assert predict_batch(batch) == Summary(predicted=1, skipped=1, failed=0)
-    monkeypatch.setattr(batch_module, "open_model", None)  # nothing to do: nothing is loaded
+    monkeypatch.setattr(batch_module, "ModelProcess", None)  # nothing to do: nothing is loaded
     assert predict_batch(batch) == Summary(predicted=0, skipped=2, failed=0)
     assert storage.read_bytes(key_of(batch, 0).item) == before
 
@@ -134,16 +141,16 @@ def test_predicting_again_writes_the_same_bytes(tmp_path):
     batch = make_batch(tmp_path, scenes(tmp_path, "A"), is_repredicted=True)
     key = key_of(batch, 0)
     predict_batch(batch)
-    before = storage.read_bytes(key.labels), storage.read_bytes(key.item)
-    storage.write_bytes(key.labels, b"half")
+    before = storage.read_bytes(key.file("labels.tif")), storage.read_bytes(key.item)
+    storage.write_bytes(key.file("labels.tif"), b"half")
     assert predict_batch(batch).predicted == 1
-    assert (storage.read_bytes(key.labels), storage.read_bytes(key.item)) == before
+    assert (storage.read_bytes(key.file("labels.tif")), storage.read_bytes(key.item)) == before
 
 
 def test_a_failure_record_goes_when_the_scene_succeeds(tmp_path, monkeypatch):
     batch = make_batch(tmp_path, scenes(tmp_path, "A"))
     with monkeypatch.context() as patch:
-        patch.setattr(HalvingModel, "label", lambda self, image: 1 / 0)
+        patch.setattr(OnnxEngine, "segment", lambda *_, **__: 1 / 0)
         predict_batch(batch)
     assert storage.exists(key_of(batch, 0).failure)
     predict_batch(batch)
@@ -154,13 +161,11 @@ def test_a_failure_record_goes_when_the_scene_succeeds(tmp_path, monkeypatch):
 def test_a_failing_second_prediction_leaves_the_first_alone(tmp_path, monkeypatch):
     batch = make_batch(tmp_path, scenes(tmp_path, "A"), is_repredicted=True)
     predict_batch(batch)
-    before = storage.read_bytes(key_of(batch, 0).item), storage.read_bytes(key_of(batch, 0).labels)
-    monkeypatch.setattr(HalvingModel, "label", lambda self, image: 1 / 0)
+    key = key_of(batch, 0)
+    before = storage.read_bytes(key.item), storage.read_bytes(key.file("labels.tif"))
+    monkeypatch.setattr(OnnxEngine, "segment", lambda *_, **__: 1 / 0)
     assert predict_batch(batch).failed == 1
-    assert (
-        storage.read_bytes(key_of(batch, 0).item),
-        storage.read_bytes(key_of(batch, 0).labels),
-    ) == before
+    assert (storage.read_bytes(key.item), storage.read_bytes(key.file("labels.tif"))) == before
 
 
 def test_the_item_is_written_after_the_labels(tmp_path, monkeypatch):
@@ -173,31 +178,32 @@ def test_the_item_is_written_after_the_labels(tmp_path, monkeypatch):
     batch = make_batch(tmp_path, scenes(tmp_path, "A"))
     written.clear()
     predict_batch(batch)
-    assert written == [key_of(batch, 0).labels, key_of(batch, 0).item]
+    key = key_of(batch, 0)
+    assert written == [key.file("labels.tif"), key.file("preview.png"), key.item]
 
 
 def test_the_next_image_is_downloaded_while_this_one_is_predicted(tmp_path, monkeypatch):
     batch = make_batch(tmp_path, scenes(tmp_path, "A", "B"))
     second_arrived = threading.Event()
-    original, label = storage.download, HalvingModel.label
+    original, predict = storage.download, InThisProcess.predict
 
     def download(uri, path, etag=None):
         original(uri, path, etag)
         if uri.endswith("B.tif"):
             second_arrived.set()
 
-    def wait_for_second(self, image):
-        if image.name.endswith("A.tif"):
+    def wait_for_second(self, image, name, *rest):
+        if name.endswith("A.tif"):
             assert second_arrived.wait(timeout=20)
-        return label(self, image)
+        return predict(self, image, name, *rest)
 
     monkeypatch.setattr(storage, "download", download)
-    monkeypatch.setattr(HalvingModel, "label", wait_for_second)
+    monkeypatch.setattr(InThisProcess, "predict", wait_for_second)
     assert predict_batch(batch) == Summary(predicted=2, skipped=0, failed=0)
 
 
 def test_another_bundle_fails_the_whole_batch_and_writes_nothing(tmp_path):
-    batch = make_batch(tmp_path, scenes(tmp_path, "A"), bundle_sha256="ab" * 32)
+    batch = make_batch(tmp_path, scenes(tmp_path, "A"), make_recipe(tmp_path, sha256="ab" * 32))
     with pytest.raises(BundleError, match="named was abab"):
         predict_batch(batch)
     assert not (tmp_path / "output").exists()
@@ -206,8 +212,8 @@ def test_another_bundle_fails_the_whole_batch_and_writes_nothing(tmp_path):
 def test_progress_is_logged_per_scene(tmp_path, caplog):
     caplog.set_level("INFO")
     predict_batch(make_batch(tmp_path, scenes(tmp_path, "A", "B")))
-    assert "[1/2] A: predicted, 77.8% valid" in caplog.text
-    assert "[2/2] B: predicted" in caplog.text
+    assert "[1/2] A, " in caplog.text
+    assert "B predicted, 77.8% valid" in caplog.text
 
 
 def test_nothing_stays_in_the_scratch_folder(tmp_path, monkeypatch):
@@ -225,11 +231,10 @@ def test_a_batch_in_s3(tmp_path, s3_bucket):
     storage.upload(tmp_path / "bundle.zip", f"{s3_bucket}/bundle.zip")
     found = storage.describe(f"{s3_bucket}/scenes/A.tif")
     scene = batch.scenes[0].model_copy(update={"image_uri": found.uri, "etag": found.etag})
-    moved = batch.model_copy(
-        update={"output": s3_bucket, "bundle": f"{s3_bucket}/bundle.zip", "scenes": (scene,)}
-    )
+    recipe = batch.recipe.model_copy(update={"bundle": f"{s3_bucket}/bundle.zip"})
+    moved = batch.model_copy(update={"output": s3_bucket, "recipe": recipe, "scenes": (scene,)})
     storage.write_bytes(key_of(moved, 0).failure, b"{}")
     assert predict_batch(moved).predicted == 1
     item = json.loads(storage.read_bytes(key_of(moved, 0).item))
-    assert item["assets"]["labels"]["href"] == key_of(moved, 0).labels
+    assert item["assets"]["labels"]["href"] == key_of(moved, 0).file("labels.tif")
     assert not storage.exists(key_of(moved, 0).failure)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orthostat.errors import BundleError, StorageError
-from orthostat.prediction.bundle import fetch_bundle
+from orthostat.prediction.fetch import fetch_bundle
 
 LINK_MODE = 0o120777 << 16
 

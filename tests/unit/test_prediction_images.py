@@ -1,6 +1,7 @@
 """`orthostat predict`: images outside any pipeline, as other programs call it."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -8,23 +9,20 @@ import rasterio
 
 from orthostat.cli.main import main
 from orthostat.prediction import batch as batch_module
-from tests.unit.prediction_images import HalvingModel, write_empty_bundle, write_image
+from tests.onnx_bundle import write_onnx_bundle
+from tests.unit.prediction_images import InThisProcess, write_image
 
 VALUES = np.array([[[0, 50, 200], [150, 0, 101]]], dtype=np.uint16)
 
 
 @pytest.fixture(autouse=True)
 def model(monkeypatch):
-    def load(bundle, recipe):
-        print("a bundle's code may print")
-        return HalvingModel()
-
-    monkeypatch.setattr(batch_module, "open_model", load)
+    monkeypatch.setattr(batch_module, "ModelProcess", InThisProcess)
 
 
 @pytest.fixture
 def arguments(tmp_path):
-    write_empty_bundle(str(tmp_path / "bundle.zip"))
+    write_onnx_bundle(tmp_path / "bundle.zip")
     return ["predict", "--bundle", str(tmp_path / "bundle.zip"), "--output", str(tmp_path / "out")]
 
 
@@ -97,7 +95,22 @@ def test_a_wrong_digest_is_an_error(tmp_path, arguments, capsys):
     assert "named was abab" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", [["--chip-size", "0"], ["--batch-size", "-1"], ["--fill", "black"]])
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--chip-size", "0"], "--chip-size 0: Input should be greater than or equal to 16"),
+        (["--batch-size", "-1"], "--batch-size -1: Input should be greater"),
+        (["--score-threshold", "1.5"], "--score-threshold 1.5: .* less than or equal to 1"),
+        (["--scores"], "scores are kept only where they are averaged; ask for smooth"),
+    ],
+)
+def test_options_out_of_range_are_named(tmp_path, arguments, option, message, capsys):
+    image = write_image(tmp_path / "one.tif", VALUES)
+    assert main([*arguments, "--image", str(image), *option]) == 1
+    assert re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("option", [["--channel-order", "red"], ["--engine", "tflite"], ["--fill", "black"]])
 def test_wrong_usage_exits_with_2(arguments, option):
     with pytest.raises(SystemExit, match="2"):
         main([*arguments, "--image", "x.tif", *option])

@@ -2,61 +2,57 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from orthostat import storage
 from orthostat.errors import BundleError, RefusedError, SceneError
-from orthostat.prediction.batch import Recipe
-from orthostat.prediction.read import Area, Image
-from orthostat.service import predictor as predictor_module
+from orthostat.planning.manifest import Recipe
+from orthostat.prediction import batch as batch_module
+from orthostat.prediction.local import Facts
 from orthostat.service.predictor import Predictor
-from tests.unit.prediction_images import HalvingModel, write_empty_bundle, write_image
+from tests.unit.prediction_images import InThisProcess, make_recipe, write_image
 
 
-class CountingModel(HalvingModel):
-    """Knows how many label at once."""
+class CountingModel(InThisProcess):
+    """Knows how many predict at once."""
 
-    def __init__(self) -> None:
-        self.running = 0
-        self.most = 0
+    running = 0
+    most = 0
 
-    def label(self, image: Image) -> Iterator[tuple[Area, NDArray[np.uint8]]]:
+    def predict(self, image: Path, name: str, fill: float | None, folder: Path) -> Facts:
         self.running += 1
         self.most = max(self.most, self.running)
         time.sleep(0.05)
-        yield from super().label(image)
+        facts = super().predict(image, name, fill, folder)
         self.running -= 1
+        return facts
 
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[CountingModel]:
-    """The models that were opened, instead of Raster Vision's."""
+    """The models that were opened, in this process instead of one of their own."""
     models: list[CountingModel] = []
 
-    def open_model(bundle: Any, recipe: Recipe) -> CountingModel:
-        models.append(CountingModel())
+    def open_process(*arguments: Any) -> CountingModel:
+        models.append(CountingModel(*arguments))
         return models[-1]
 
-    monkeypatch.setattr(predictor_module, "open_model", open_model)
+    monkeypatch.setattr(batch_module, "ModelProcess", open_process)
     return models
 
 
 @pytest.fixture
 def image(tmp_path: Path) -> str:
-    return str(write_image(tmp_path / "a.tif", np.array([[[50, 150], [200, 10]]], dtype=np.uint8)))
+    return str(write_image(tmp_path / "a.tif", np.array([[[50, 150], [200, 10]]], dtype=np.uint16)))
 
 
-def recipe_of(tmp_path: Path, name: str = "bundle.zip", **changes: Any) -> Recipe:
-    uri = str(tmp_path / name)
-    fields = {"sha256": write_empty_bundle(uri)} | changes
-    return Recipe(uri, **fields)
+def recipe_of(tmp_path: Path, **changes: Any) -> Recipe:
+    return make_recipe(tmp_path, engine="auto", fill=None, **changes)
 
 
 def test_the_item_is_returned_when_it_is_committed(
@@ -81,7 +77,7 @@ def test_a_model_stays_open_until_another_bundle_is_asked_for(
     other = tmp_path / "other.zip"
     storage.write_bytes(str(other), Path(recipe.bundle).read_bytes() + b"\0")
     with pytest.raises(BundleError, match="named was ab"):
-        predictor.predict(Recipe(str(other), "ab" * 32), image, str(tmp_path / "out"))
+        predictor.predict(Recipe(bundle=str(other), sha256="ab" * 32), image, str(tmp_path / "out"))
     assert predictor.loaded_sha256 is None
 
     predictor.predict(recipe, image, str(tmp_path / "again"))
@@ -117,18 +113,21 @@ def test_only_the_named_bundles_are_opened(tmp_path: Path, image: str, opened: l
     with pytest.raises(RefusedError, match=r"none of the 1 .* start it with --sha256"):
         Predictor(["cd" * 32]).predict(recipe, image, str(tmp_path / "out"))
     with pytest.raises(RefusedError, match="none of the 1"):
-        Predictor(["cd" * 32]).predict(Recipe(recipe.bundle), image, str(tmp_path / "out"))
+        Predictor(["cd" * 32]).predict(Recipe(bundle=recipe.bundle), image, str(tmp_path / "out"))
     assert recipe.sha256
     Predictor([recipe.sha256.upper()]).predict(recipe, image, str(tmp_path / "out"))
     assert len(opened) == 1
 
 
-def test_closing_removes_what_was_unpacked(tmp_path: Path, image: str, opened: list[CountingModel]) -> None:
+def test_closing_removes_what_was_unpacked(
+    tmp_path: Path, image: str, opened: list[CountingModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
     predictor = Predictor()
     predictor.predict(recipe_of(tmp_path), image, str(tmp_path / "out"))
-    folder = predictor._folder
-    assert folder
-    assert Path(folder.name).is_dir()
+    assert [path for path in scratch.iterdir() if (path / "bundle").is_dir()]
     predictor.close()
-    assert not Path(folder.name).exists()
+    assert list(scratch.iterdir()) == []
     assert predictor.loaded_sha256 is None

@@ -15,7 +15,9 @@ from orthostat.aggregation.grid import Tile, tile_box, tile_transform
 from orthostat.aggregation.overlap import paint, rank_scene, read_strip, vote
 from orthostat.aggregation.work import UNOBSERVED, TileWork, check_classes, footprint, tile_uri
 from orthostat.pipelines.config import Grid
-from orthostat.prediction.item import NODATA, Prediction, read_predictions
+from orthostat.prediction.classes import NODATA
+from orthostat.prediction.item import Prediction
+from orthostat.prediction.stac import read_predictions
 from orthostat.projection import parse_crs
 
 _STRIP_ROWS = 512
@@ -41,12 +43,12 @@ def compose(work: TileWork) -> None:
             box = tile_box(work.grid, tile)
             touching = [scene for scene in predictions if footprint(scene, work.grid).intersects(box)]
             for scene in touching:
-                if scene.labels_href not in paths:
+                if scene.labels.href not in paths:
                     subfolder = Path(folder, str(len(paths)))
                     subfolder.mkdir()
-                    paths[scene.labels_href] = storage.local_copy(scene.labels_href, subfolder)
+                    paths[scene.labels.href] = storage.local_copy(scene.labels.href, subfolder)
             path = Path(folder, "tile.tif")
-            sources = [(scene, paths[scene.labels_href]) for scene in touching]
+            sources = [(scene, paths[scene.labels.href]) for scene in touching]
             compose_tile(work.grid, work.rule, tile, sources, path)
             storage.upload(path, uri, "image/tiff; application=geotiff; profile=cloud-optimized")
             logger.info("composed tile %s_%s of %s from %d scenes", *tile, work.period, len(touching))

@@ -15,7 +15,8 @@ from orthostat.aggregation.grid import Tile, find_offset, tile_transform
 from orthostat.aggregation.work import UNOBSERVED
 from orthostat.errors import GridError
 from orthostat.pipelines.config import Grid
-from orthostat.prediction.item import NODATA, Prediction
+from orthostat.prediction.classes import NODATA
+from orthostat.prediction.item import Prediction
 from orthostat.projection import parse_crs
 
 Labels = npt.NDArray[np.uint8]
@@ -30,7 +31,7 @@ def rank_scene(rule: str, scene: Prediction) -> tuple[float, datetime, str, str]
     """
     cloud = 100.0 if scene.cloud_cover_pct is None else scene.cloud_cover_pct
     clearness = -cloud if rule == "least_cloudy" else 0.0
-    return clearness, scene.acquired, scene.scene_id, scene.labels_href
+    return clearness, scene.acquired, scene.scene_id, scene.labels.href
 
 
 def paint(layers: Iterable[Labels], shape: tuple[int, int]) -> Labels:

@@ -16,7 +16,7 @@ from orthostat.aggregation.work import UNOBSERVED, TileWork, tabulation_uri
 from orthostat.aggregation.zones import ZoneSet
 from orthostat.errors import IdentityError
 from orthostat.pipelines.config import Grid
-from orthostat.prediction.item import NODATA
+from orthostat.prediction.classes import NODATA
 from orthostat.projection import parse_projected
 
 

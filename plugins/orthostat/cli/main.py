@@ -11,10 +11,10 @@ from types import FrameType
 from typing import Any
 
 from orthostat import __version__
-from orthostat.cli import estimate, local, pipelines, predict, serve, statistics, step, tabulate
+from orthostat.cli import bundle, estimate, local, pipelines, predict, serve, statistics, step, tabulate
 from orthostat.errors import OrthostatError
 
-_COMMANDS = (predict, serve, tabulate, estimate, statistics, pipelines, step, local)
+_COMMANDS = (predict, bundle, serve, tabulate, estimate, statistics, pipelines, step, local)
 
 
 def build_parser() -> argparse.ArgumentParser:

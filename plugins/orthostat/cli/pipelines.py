@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from orthostat.errors import ConfigurationError
-from orthostat.pipelines.load import load_pipeline, pipeline_files
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -30,6 +29,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def check_files(arguments: argparse.Namespace) -> dict[str, Any] | str:
     """Check the files; raises ConfigurationError with all that is wrong, after the JSON if asked for."""
+    from orthostat.pipelines.load import load_pipeline, pipeline_files
+
     paths = [arguments.file] if arguments.file else pipeline_files()
     valid, invalid = [], {}
     for path in paths:

@@ -1,9 +1,9 @@
 """`orthostat predict`: images with one model bundle, outside any pipeline."""
 
 import argparse
-import re
 from typing import Any
 
+from orthostat.cli.predict_options import add_options, read_options, sha256
 from orthostat.errors import SceneError
 
 
@@ -12,8 +12,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     parser = commands.add_parser(
         "predict",
         help="predict images with a Raster Vision model bundle",
-        description="Predict one or many images with one Raster Vision model bundle for semantic "
-        "segmentation. URIs are s3://BUCKET/KEY or local paths.",
+        description="Predict one or many images with one Raster Vision model bundle, for semantic "
+        "segmentation, chip classification or object detection. URIs are s3://BUCKET/KEY or local paths.",
         epilog="The acquisition time in an Item is the file's TIFFTAG_DATETIME (taken as UTC), else the time "
         "when the object was last modified. An image that fails leaves failure.json in place of item.json; "
         "the others are predicted, and the exit code is 1.",
@@ -21,7 +21,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--bundle", required=True, metavar="URI", help="the model bundle, a zip file")
     parser.add_argument(
         "--sha256",
-        type=_sha256,
+        type=sha256,
         metavar="HEX",
         help="digest that the bundle must have: a bundle is code, and another one is not opened "
         "(default: open it unchecked and log its digest)",
@@ -33,7 +33,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         "--output",
         required=True,
         metavar="URI",
-        help="where labels.tif and item.json go: straight under it for one image, else in a folder for each "
+        help="where item.json, preview.png and labels.tif, cells.parquet or detections.parquet go: "
+        "straight under it for one image, else in a folder for each "
         "image, named by the image's stem",
     )
     parser.add_argument(
@@ -43,29 +44,22 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         help="pixels with this value in every band hold no data, where the image has neither a nodata tag "
         "nor a mask nor an alpha band (default: every pixel of such an image holds data)",
     )
-    parser.add_argument(
-        "--chip-size",
-        type=_positive,
-        metavar="N",
-        help="side of the model's window in pixels (default: the bundle's)",
-    )
-    parser.add_argument(
-        "--batch-size",
-        type=_positive,
-        metavar="N",
-        help="chips that go through the model together (default: the bundle's)",
-    )
+    add_options(parser)
     parser.add_argument("--json", action="store_true", help="print a JSON list of the STAC Items")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | str:
     """Predict the images; the Items as a list, or as a readable table."""
-    from orthostat.prediction.batch import Recipe
+    from orthostat.planning.manifest import Recipe
     from orthostat.prediction.images import predict_images
 
     recipe = Recipe(
-        arguments.bundle, arguments.sha256, arguments.chip_size, arguments.batch_size, arguments.fill
+        bundle=arguments.bundle,
+        sha256=arguments.sha256,
+        engine=arguments.engine,
+        options=read_options(arguments),
+        fill=arguments.fill,
     )
     try:
         return _show(predict_images(recipe, arguments.image, arguments.output), arguments.json)
@@ -79,28 +73,20 @@ def _show(items: list[dict[str, Any]], is_json: bool) -> list[dict[str, Any]] | 
 
 
 def _describe(item: dict[str, Any]) -> str:
-    properties, labels = item["properties"], item["assets"]["labels"]
-    histogram = properties["orthostat:histogram"]
-    total = sum(histogram.values())
+    properties = item["properties"]
+    (output,) = properties["mlm:output"]
+    is_counted = output["name"] == "object_detection"
+    numbers = properties["orthostat:counts" if is_counted else "orthostat:histogram"]
+    total = sum(numbers.values())
     lines = [
-        f"{item['id']}  {properties['datetime']}  {properties['orthostat:valid_fraction']:.1%} valid",
-        f"  {labels['href']}",
+        f"{item['id']}  {properties['datetime']}  {properties['orthostat:valid_fraction']:.1%} valid  "
+        f"engine {properties['orthostat:engine']}"
+        + ("" if properties["orthostat:is_georeferenced"] else "  NOT GEOREFERENCED"),
+        *(f"  {asset['href']}" for name, asset in item["assets"].items() if name != "model"),
     ]
-    for entry in labels["classification:classes"]:
-        pixels = histogram.get(str(entry["value"]), 0)
-        share = pixels / total if total else 0.0
-        lines.append(f"  {entry['value']:>3}  {entry['name']:<24} {pixels:>12} pixels  {share:>6.1%}")
+    for entry in output["classification:classes"]:
+        number = numbers.get(str(entry["value"]), 0)
+        share = number / total if total else 0.0
+        unit = "objects" if is_counted else "pixels"
+        lines.append(f"  {entry['value']:>3}  {entry['name']:<24} {number:>12} {unit}  {share:>6.1%}")
     return "\n".join(lines)
-
-
-def _sha256(text: str) -> str:
-    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
-        raise argparse.ArgumentTypeError(f"'{text}' is no SHA-256; write its 64 hexadecimal digits")
-    return text.lower()
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is less than 1")
-    return value

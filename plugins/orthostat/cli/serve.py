@@ -2,8 +2,9 @@
 
 import argparse
 import logging
-import re
 from typing import Any
+
+from orthostat.cli.predict_options import sha256
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         "--sha256",
         action="append",
         default=[],
-        type=_sha256,
+        type=sha256,
         metavar="HEX",
         help="open only the bundle with this digest; give it once per bundle (default: any bundle)",
     )
@@ -51,9 +52,3 @@ def run(arguments: argparse.Namespace) -> None:
 
     app = make_app(arguments.sha256)
     uvicorn.run(app, host=arguments.host, port=arguments.port, log_config=None)
-
-
-def _sha256(text: str) -> str:
-    if not re.fullmatch("[0-9a-fA-F]{64}", text):
-        raise argparse.ArgumentTypeError(f"'{text}' is no SHA-256: give 64 hexadecimal digits")
-    return text.lower()

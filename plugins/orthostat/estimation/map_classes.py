@@ -17,7 +17,7 @@ from orthostat.aggregation.work import UNOBSERVED
 from orthostat.errors import GridError, SampleError
 from orthostat.estimation.sample import SampleUnit, check_reference_classes
 from orthostat.pipelines.config import Grid
-from orthostat.prediction.item import NODATA
+from orthostat.prediction.classes import NODATA
 from orthostat.projection import parse_crs
 
 Pixels = npt.NDArray[np.int64]

@@ -13,7 +13,8 @@ from orthostat.judgement.rules import Bounds, reasons_to_flag, reasons_to_refuse
 from orthostat.pipelines.config import Pipeline
 from orthostat.pipelines.window import Window, period_window
 from orthostat.planning.plan import pipeline_ledger
-from orthostat.prediction.item import Prediction, read_predictions
+from orthostat.prediction.item import Prediction
+from orthostat.prediction.stac import read_predictions
 from orthostat.scenes.scene import Scene
 
 HISTORY = timedelta(days=365)

@@ -4,6 +4,7 @@ import base64
 import secrets
 import socket
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -23,6 +24,8 @@ class Configuration(BaseModel):
     api_port: int = 8080
     """Airflow's UI and API."""
     s3_port: int = 5555
+    engine: Literal["auto", "onnx", "raster-vision"] = "auto"
+    """What `engine: auto` in a pipeline file means."""
     password: str = Field(default_factory=lambda: secrets.token_urlsafe(12))
     """Of the user `admin`."""
     fernet_key: str = Field(

@@ -39,6 +39,7 @@ def service_settings(local_dir: Path) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
         "ORTHOSTAT_DATABASE_URL": postgres.url(local_dir, "orthostat", "psycopg"),
+        "ORTHOSTAT_ENGINE": chosen.engine,
         "ORTHOSTAT_LOCAL_DIR": str(local_dir),
         "ORTHOSTAT_DAGS_DIR": str(settings.dags_dir().resolve()),
         "ORTHOSTAT_PIPELINES_DIR": str(settings.pipelines_dir().resolve()),

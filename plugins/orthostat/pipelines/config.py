@@ -8,11 +8,11 @@ from croniter import croniter
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from orthostat.errors import GridError
+from orthostat.pipelines.options import EngineChoice, PredictOptions, Share
 from orthostat.projection import parse_crs, parse_projected
 
 Uri = Annotated[str, Field(min_length=1)]
 S3Uri = Annotated[str, Field(pattern=r"^s3://[^/]+")]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
@@ -56,20 +56,18 @@ class Scenes(Section):
         return self
 
 
-class Model(Section):
-    """The Raster Vision model bundle and how it is run."""
+class Model(PredictOptions):
+    """The Raster Vision model bundle and how it is run; options left out are the bundle's."""
 
     bundle: Uri
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """A bundle is code: only the one with this digest is opened."""
-    chip_size: Annotated[int, Field(ge=16)] | None = None
-    """Side of the model's window in pixels; the bundle's own when left out, as in `rastervision predict`."""
-    batch_size: Annotated[int, Field(ge=1)] | None = None
-    """Chips that go through the model together; the bundle's own when left out."""
+    engine: EngineChoice = "auto"
+    """What runs the model: `onnx` (ONNX Runtime), `raster-vision` (PyTorch), or `auto`: onnx if it can."""
 
-    def options(self) -> dict[str, int | None]:
-        """What changes the labels besides model and image; part of the prediction's key."""
-        return {"chip_size": self.chip_size, "batch_size": self.batch_size}
+    def options(self) -> PredictOptions:
+        """How the model goes over an image."""
+        return PredictOptions(**{name: getattr(self, name) for name in PredictOptions.model_fields})
 
 
 class Zones(Section):

@@ -3,7 +3,29 @@
 from pydantic import BaseModel, ConfigDict
 
 from orthostat import storage
+from orthostat.pipelines.options import EngineChoice, PredictOptions
 from orthostat.scenes.scene import Scene
+
+
+class Recipe(BaseModel):
+    """How scenes are predicted, whichever they are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bundle: str
+    """URI of the model bundle."""
+    sha256: str | None = None
+    """The bundle's digest; None opens whatever is there."""
+    engine: EngineChoice = "auto"
+    """What runs the model; `auto` is decided by the bundle."""
+    options: PredictOptions = PredictOptions()
+    fill: float | None = None
+    """Value that means no data in every band where the image does not say so itself."""
+
+    @property
+    def decisions(self) -> dict[str, object]:
+        """Everything besides model and image that decides the labels."""
+        return {**self.options.model_dump(mode="json"), "engine": self.engine, "fill": self.fill}
 
 
 class Batch(BaseModel):
@@ -13,15 +35,9 @@ class Batch(BaseModel):
 
     output: str
     """Root of the pipeline's keys."""
-    bundle: str
-    bundle_sha256: str
-    chip_size: int | None
-    """Side of the model's window in pixels; None for the bundle's own."""
-    batch_size: int | None
-    """Chips that go through the model together; None for the bundle's own."""
-    fill: float | None
-    """Value that means no data where the image does not say so itself."""
+    recipe: Recipe
     options_sha256: str
+    """Digest of the recipe's decisions, part of every key."""
     scenes: tuple[Scene, ...]
     is_repredicted: bool = False
     """Predict again what is already committed."""

@@ -12,7 +12,8 @@ from orthostat.errors import StorageError
 from orthostat.layout import Layout
 from orthostat.pipelines.config import Pipeline
 from orthostat.pipelines.window import Window, periods_in
-from orthostat.planning.manifest import Batch, read_batch, write_manifest
+from orthostat.planning.manifest import Batch, Recipe, read_batch, write_manifest
+from orthostat.planning.recipe import options_sha256, pipeline_recipe
 from orthostat.prediction.failure import Failure
 from orthostat.scenes.archive import list_scenes
 from orthostat.scenes.ledger import Ledger, new_scenes, read_ledger
@@ -66,13 +67,14 @@ def make_plan(pipeline: Pipeline, run_id: str, window: Window, *, is_repredicted
     """
     listing = list_scenes(pipeline.scenes, window)
     scenes = listing.scenes
-    ledger = pipeline_ledger(pipeline, window)
+    recipe = pipeline_recipe(pipeline)
+    ledger = read_ledger(Layout(pipeline.output), pipeline.model.sha256, options_sha256(recipe), window)
     planned = list(scenes) if is_repredicted else new_scenes(scenes, ledger, _image_failures(scenes, ledger))
     layout = Layout(pipeline.output)
     batches = []
     for number, batch in enumerate(balance(planned, batch_count(planned, pipeline))):
         batches.append(layout.batch(run_id, number))
-        write_manifest(batches[-1], _manifest(pipeline, batch, is_repredicted))
+        write_manifest(batches[-1], _manifest(pipeline, recipe, batch, is_repredicted))
     plan = Plan(
         pipeline=pipeline,
         run_id=run_id,
@@ -97,12 +99,8 @@ def read_plan(root: str, run_id: str) -> Plan:
 
 def pipeline_ledger(pipeline: Pipeline, window: Window) -> Ledger:
     """What the pipeline's present model and options have left in S3 for the window."""
-    return read_ledger(Layout(pipeline.output), pipeline.model.sha256, options_sha256(pipeline), window)
-
-
-def options_sha256(pipeline: Pipeline) -> str:
-    """Digest of everything besides model and image that decides the labels; part of a prediction's key."""
-    return storage.digest({**pipeline.model.options(), "fill": pipeline.scenes.fill})
+    options = options_sha256(pipeline_recipe(pipeline))
+    return read_ledger(Layout(pipeline.output), pipeline.model.sha256, options, window)
 
 
 def batch_count(scenes: Sequence[Scene], pipeline: Pipeline) -> int:
@@ -127,15 +125,11 @@ def _image_failures(scenes: Sequence[Scene], ledger: Ledger) -> list[str]:
     return [uri for uri in failures if Failure.model_validate(storage.read_json(uri)).kind == "image"]
 
 
-def _manifest(pipeline: Pipeline, scenes: Sequence[Scene], is_repredicted: bool) -> Batch:
+def _manifest(pipeline: Pipeline, recipe: Recipe, scenes: Sequence[Scene], is_repredicted: bool) -> Batch:
     return Batch(
         output=pipeline.output,
-        bundle=pipeline.model.bundle,
-        bundle_sha256=pipeline.model.sha256,
-        chip_size=pipeline.model.chip_size,
-        batch_size=pipeline.model.batch_size,
-        fill=pipeline.scenes.fill,
-        options_sha256=options_sha256(pipeline),
+        recipe=recipe,
+        options_sha256=options_sha256(recipe),
         scenes=tuple(scenes),
         is_repredicted=is_repredicted,
     )

@@ -1,47 +1,29 @@
-"""Many scenes with one warm model: the next image is downloaded while this one is predicted."""
+"""Many scenes with one warm model: while one is predicted the next is fetched and the last one is stored."""
 
-import contextlib
 import logging
-import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from orthostat import storage
-from orthostat.errors import SceneError
+from orthostat.errors import BundleError, ModelError, SceneError, StorageError
 from orthostat.layout import Layout
-from orthostat.planning.manifest import Batch
-from orthostat.prediction.bundle import fetch_bundle
+from orthostat.planning.manifest import Batch, Recipe
+from orthostat.prediction.description import describe_bundle
+from orthostat.prediction.engines.engine import ENGINES, choose_engine, require_installed
 from orthostat.prediction.failure import Failure
+from orthostat.prediction.fetch import fetch_bundle
 from orthostat.prediction.item import Prediction
-from orthostat.prediction.scene import Work, predict_scene, record_failure
-
-if TYPE_CHECKING:
-    from orthostat.prediction.bundle import Bundle
-    from orthostat.prediction.model import Model
+from orthostat.prediction.local import Facts
+from orthostat.prediction.options import resolve_options
+from orthostat.prediction.process import ModelProcess
+from orthostat.prediction.scene import Work, commit_scene, compute_scene, record_failure
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What is the same for every scene of a batch."""
-
-    bundle: str
-    """URI of the model bundle."""
-    sha256: str | None = None
-    """The bundle's digest; None opens whatever is there."""
-    chip_size: int | None = None
-    """Side of the model's window in pixels; None for the bundle's own."""
-    batch_size: int | None = None
-    """Chips that go through the model together; None for the bundle's own."""
-    fill: float | None = None
-    """Value that means no data where the image does not say so itself."""
 
 
 @dataclass(frozen=True)
@@ -60,59 +42,97 @@ def predict_batch(batch: Batch) -> Summary:
     A scene that fails leaves a failure record and the batch goes on. Raises BundleError when the bundle is
     not the named one or cannot be used, StorageError when nothing can be stored.
     """
-    layout = Layout(batch.output)
+    layout, sha256 = Layout(batch.output), batch.recipe.sha256 or ""
     work = [
-        Work(s, layout.prediction(batch.bundle_sha256, batch.options_sha256, s.acquired, s.scene_id, s.etag))
+        Work(s, layout.prediction(sha256, batch.options_sha256, s.acquired, s.scene_id, s.etag))
         for s in batch.scenes
     ]
     waiting = work if batch.is_repredicted else [w for w in work if not _is_committed(w)]
-    recipe = Recipe(batch.bundle, batch.bundle_sha256, batch.chip_size, batch.batch_size, batch.fill)
-    failed = sum(isinstance(outcome, Failure) for outcome in predict_each(recipe, waiting))
+    failed = sum(isinstance(outcome, Failure) for outcome in predict_each(batch.recipe, waiting))
     return Summary(len(waiting) - failed, len(work) - len(waiting), failed)
+
+
+@contextmanager
+def open_model(recipe: Recipe) -> Iterator[ModelProcess]:
+    """A process with the recipe's model, loaded. Raises BundleError when it cannot be, StorageError."""
+    with tempfile.TemporaryDirectory(prefix="orthostat-") as folder:
+        bundle = fetch_bundle(recipe.bundle, recipe.sha256, Path(folder))
+        model = describe_bundle(bundle)
+        options = resolve_options(model, recipe.options, bundle.uri)
+        engine = choose_engine(recipe.engine, model, options, bundle.uri)
+        why_not_onnx = ENGINES["onnx"].why_not(model, options)
+        require_installed(engine, bundle.uri, why_not_onnx)
+        if recipe.engine == "auto":
+            log.info("engine %s: %s", engine, why_not_onnx or "the bundle holds all that it needs")
+        with ModelProcess(bundle, engine, recipe.options, Path(folder)) as process:
+            process.start()
+            yield process
 
 
 def predict_each(recipe: Recipe, work: Sequence[Work]) -> Iterator[Prediction | Failure]:
     """Predict one scene after another with one warm model, in the order given.
 
-    Raises BundleError before the first scene, StorageError when a result cannot be stored.
+    Raises BundleError before the first scene, or when the model cannot be loaded again after it ended;
+    StorageError when a result cannot be stored.
     """
     if not work:
         return
-    with tempfile.TemporaryDirectory(prefix="orthostat-") as folder:
+    with (
+        open_model(recipe) as process,
+        tempfile.TemporaryDirectory(prefix="orthostat-") as folder,
+        ThreadPoolExecutor(1, thread_name_prefix="store") as store,
+    ):
         scratch = Path(folder)
-        bundle = fetch_bundle(recipe.bundle, recipe.sha256, scratch)
-        with contextlib.redirect_stdout(sys.stderr):
-            model = open_model(bundle, recipe)
+        stored: Future[Prediction | Failure] | None = None
         for number, (item, path) in enumerate(_download_ahead(work, scratch), start=1):
             start = time.monotonic()
-            with tempfile.TemporaryDirectory(dir=scratch) as scene_folder:
-                outcome = _attempt(model, bundle.sha256, item, path, recipe.fill, Path(scene_folder))
-            log.info("[%d/%d] %s: %s, %.1f s", number, len(work), *_told(outcome), time.monotonic() - start)
-            yield outcome
+            outcome = _attempt(process, recipe, item, path, scratch / f"{number}.files", store)
+            log.info("[%d/%d] %s, %.1f s", number, len(work), item.scene.scene_id, time.monotonic() - start)
+            if stored is not None:
+                yield _told(stored.result())
+            stored = outcome
+        if stored is not None:
+            yield _told(stored.result())
 
 
 def _attempt(
-    model: "Model", sha256: str, work: Work, path: "Future[Path]", fill: float | None, scratch: Path
-) -> Prediction | Failure:
-    """The prediction, or the recorded failure: one bad image never stops the others."""
+    process: ModelProcess,
+    recipe: Recipe,
+    work: Work,
+    path: "Future[Path]",
+    folder: Path,
+    store: ThreadPoolExecutor,
+) -> "Future[Prediction | Failure]":
+    """The prediction, stored meanwhile, or the recorded failure: one bad image never stops the others."""
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # stdout is for results, and a bundle's code may print
-            return predict_scene(model, sha256, work, path.result(), fill, scratch)
+        facts = compute_scene(process, recipe, work, path.result(), folder)
     except SceneError as error:
-        return record_failure(work, "image", error)
+        return store.submit(record_failure, work, "image", error)
+    except BundleError:
+        raise
     except Exception as error:
-        log.debug("failure of %s", work.scene.scene_id, exc_info=True)
+        log.debug("failure of %s", work.scene.scene_id, exc_info=not isinstance(error, ModelError))
+        return store.submit(record_failure, work, "runtime", error)
+    return store.submit(_commit, process, recipe, work, facts, folder)
+
+
+def _commit(
+    process: ModelProcess, recipe: Recipe, work: Work, facts: Facts, folder: Path
+) -> Prediction | Failure:
+    try:
+        return commit_scene(process, recipe, work, facts, folder)
+    except StorageError as error:
         return record_failure(work, "runtime", error)
 
 
 def _download_ahead(work: Sequence[Work], scratch: Path) -> Iterator[tuple[Work, "Future[Path]"]]:
     """Each scene with its image; the next image arrives while the caller works on this one."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="download") as pool:
-        upcoming = pool.submit(_download, work[0], scratch / "0.image")
-        for number, item in enumerate(work):
+        upcoming = pool.submit(_download, work[0], scratch / "1.image")
+        for number, item in enumerate(work, start=1):
             current = upcoming
-            if number + 1 < len(work):
-                upcoming = pool.submit(_download, work[number + 1], scratch / f"{number + 1}.image")
+            if number < len(work):
+                upcoming = pool.submit(_download, work[number], scratch / f"{number + 1}.image")
             yield item, current
             (scratch / f"{number}.image").unlink(missing_ok=True)
 
@@ -129,16 +149,9 @@ def _is_committed(work: Work) -> bool:
     return True
 
 
-def open_model(bundle: "Bundle", recipe: Recipe) -> "Model":
-    """Load the bundle's model; the first call imports Raster Vision. Raises BundleError when it cannot."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the package index
-    os.environ.setdefault("TMPDIR", tempfile.gettempdir())  # else importing Raster Vision makes /opt/data/tmp
-    from orthostat.prediction.load import load_model
-
-    return load_model(bundle, recipe.chip_size, recipe.batch_size)
-
-
-def _told(outcome: Prediction | Failure) -> tuple[str, str]:
+def _told(outcome: Prediction | Failure) -> Prediction | Failure:
     if isinstance(outcome, Failure):
-        return outcome.scene_id, f"failed ({outcome.kind}): {outcome.reason}"
-    return outcome.scene_id, f"predicted, {outcome.valid_fraction:.1%} valid"
+        log.info("%s failed (%s): %s", outcome.scene_id, outcome.kind, outcome.reason)
+    else:
+        log.info("%s predicted, %.1f%% valid", outcome.scene_id, 100 * outcome.valid_fraction)
+    return outcome

@@ -1,15 +1,11 @@
-"""Opening a model bundle: only the named bytes, and only entries that stay inside its folder."""
+"""Unpacking a model bundle: only entries that stay inside its folder."""
 
-import logging
 import stat
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from orthostat import storage
 from orthostat.errors import BundleError
-
-log = logging.getLogger(__name__)
 
 CONFIG_NAME = "pipeline-config.json"
 MODEL_NAME = "model-bundle.zip"
@@ -27,23 +23,12 @@ class Bundle:
     """Holds the unpacked model: the learner's configuration, the weights and the code."""
 
 
-def fetch_bundle(uri: str, sha256: str | None, scratch: Path) -> Bundle:
-    """Download the bundle, check its digest and its entries, and unpack it below `scratch`.
+def unpack_bundle(path: Path, uri: str, sha256: str, scratch: Path) -> Bundle:
+    """Unpack the zip file at `path` below `scratch`.
 
-    Without `sha256` the digest is only logged. Raises BundleError when the digest is another one, or the file
-    is no Raster Vision bundle or an unsafe one; StorageError when it cannot be read.
+    Raises BundleError when it is no Raster Vision bundle or an unsafe one.
     """
-    path = scratch / "bundle.zip"
-    storage.download(uri, path)
-    found = storage.file_sha256(path)
-    if sha256 is None:
-        log.info("bundle %s has sha256 %s; no digest was given to check it against", uri, found)
-    elif found != sha256.lower():
-        raise BundleError(
-            f"bundle {uri} has sha256 {found}, named was {sha256.lower()}; a bundle is code, so it was not "
-            "opened: upload the named bundle again, or review this one and name its sha256"
-        )
-    bundle = Bundle(uri, found, scratch / "bundle", scratch / "model-bundle")
+    bundle = Bundle(uri, sha256, scratch / "bundle", scratch / "model-bundle")
     _unpack(path, bundle.folder, uri)
     for name in (CONFIG_NAME, MODEL_NAME):
         if not (bundle.folder / name).is_file():

@@ -8,17 +8,18 @@ from typing import Any
 from orthostat import storage
 from orthostat.errors import ConfigurationError, SceneError, StorageError
 from orthostat.layout import PredictionKey
-from orthostat.prediction.batch import Recipe, predict_each
+from orthostat.planning.manifest import Recipe
+from orthostat.prediction.batch import predict_each
 from orthostat.prediction.failure import Failure
-from orthostat.prediction.item import Prediction
 from orthostat.prediction.scene import Work, record_failure
+from orthostat.prediction.stac import from_stac, to_stac
 from orthostat.scenes.scene import Scene
 
 
 def predict_images(recipe: Recipe, images: list[str], output: str) -> list[dict[str, Any]]:
     """Predict images with one bundle; returns their Items in the order of the images.
 
-    One image: `labels.tif` and `item.json` straight under `output`; several: a folder for each, named by the
+    One image: its files and `item.json` straight under `output`; several: a folder for each, named by the
     image's stem. Raises ConfigurationError before any work when two images have the same stem, BundleError
     when the bundle cannot be used, and SceneError, after the others are done, naming each failed image;
     its `result` are the others' Items. An Item of other bytes at that place is removed first.
@@ -37,7 +38,7 @@ def predict_images(recipe: Recipe, images: list[str], output: str) -> list[dict[
         try:
             scene, key = describe_image(image, name), PredictionKey(folder)
             _remove_outdated(scene, key)
-            work.append(Work(scene, key, is_dated_by_file=True))
+            work.append(Work(scene, key, is_on_demand=True))
         except StorageError as error:
             failures.append(_record_missing(image, name, folder, error))
     items = []
@@ -45,7 +46,7 @@ def predict_images(recipe: Recipe, images: list[str], output: str) -> list[dict[
         if isinstance(outcome, Failure):
             failures.append(outcome)
         else:
-            items.append(outcome.to_stac())
+            items.append(to_stac(outcome))
     if failures:
         reasons = "; ".join(f"{f.scene_id}: {f.reason}" for f in failures)
         failed = SceneError(f"{len(failures)} of {len(images)} images failed: {reasons}")
@@ -58,7 +59,7 @@ def _remove_outdated(scene: Scene, key: PredictionKey) -> None:
     """An Item beside the failure of its replaced image would pass for that image's."""
     if not storage.exists(key.item):
         return
-    if Prediction.from_stac(storage.read_json(key.item), key.item).source_etag != scene.etag:
+    if from_stac(storage.read_json(key.item), key.item).source_etag != scene.etag:
         storage.delete(key.item)
 
 

@@ -1,7 +1,6 @@
 """Reading an image in blocks: values as Raster Vision sees them, and which pixels hold data."""
 
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,11 +18,8 @@ from rasterio.windows import Window
 
 from orthostat.errors import SceneError
 
-_CACHE_MB = 256
 _FARTHEST_DEGREES = (361, 91, 361, 91)
 """Longitude and latitude; a degree more than there is, for pixels that are centred on the edge."""
-_KEPT_BLOCKS = 3
-"""A batch of chips ends one row of chips and begins the next: it touches at most three full blocks' worth."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +31,13 @@ class Area:
     bottom: int
     right: int
 
-    def holds(self, other: "Area") -> bool:
-        """Whether `other` lies inside."""
-        return (
-            self.top <= other.top
-            and self.left <= other.left
-            and self.bottom >= other.bottom
-            and self.right >= other.right
+    def intersection(self, other: "Area") -> "Area":
+        """The part that both have; they must touch."""
+        return Area(
+            max(self.top, other.top),
+            max(self.left, other.left),
+            min(self.bottom, other.bottom),
+            min(self.right, other.right),
         )
 
     def clip(self, rows: int, columns: int) -> "Area":
@@ -72,23 +68,39 @@ class Block:
     """Shape (bands, rows, columns); masked where the file says that a band holds no data."""
     valid: NDArray[np.bool_]
     """Shape (rows, columns): pixels that hold data."""
+    nodata: Sequence[float | None]
+    """What the file says means no data, per band."""
 
-    def cut(self, area: Area) -> "Block":
-        """The part of the block in `area`, without a copy."""
-        rows, columns = area.slices(self.area.top, self.area.left)
-        return Block(area, self.values[:, rows, columns], self.valid[rows, columns])
+    def chip(self, area: Area, channels: Sequence[int]) -> NDArray[Any]:
+        """Shape (rows, columns, channels), zero outside the block and where the file says no data.
+
+        This is what Raster Vision's RasterioSource gives its transformers (core/data/utils/rasterio.py), if
+        the block holds all of the image that lies in `area`.
+        """
+        inside = area.intersection(self.area)
+        values = self.values[list(channels), *inside.slices(self.area.top, self.area.left)].filled(0)
+        chip = np.zeros((area.bottom - area.top, area.right - area.left, len(channels)), values.dtype)
+        for band, channel in zip(values, channels, strict=True):
+            nodata = self.nodata[channel]
+            if nodata is not None and nodata != 0:
+                band[band == nodata] = 0
+        chip[inside.slices(area.top, area.left)] = values.transpose(1, 2, 0)
+        return chip
+
+    def valid_in(self, area: Area) -> NDArray[np.bool_]:
+        """Which pixels of the part of `area` inside the block hold data."""
+        rows, columns = area.intersection(self.area).slices(self.area.top, self.area.left)
+        return self.valid[rows, columns]
 
 
 class Image:
-    """An open image. Blocks wider than they were asked for are kept for the chips that come next."""
+    """An open image; one thread at a time may read it."""
 
     def __init__(self, dataset: Any, name: str, fill: float | None, path: Path):
         self._dataset = dataset
         self._path = path
         self.name = name
         self._fill = fill
-        self._blocks: deque[Block] = deque()
-        self._kept_pixels = 0
         self.shape: tuple[int, int] = dataset.shape
         self.bands: int = dataset.count
         self.colour_bands = [i for i, c in enumerate(dataset.colorinterp) if c != ColorInterp.alpha]
@@ -98,49 +110,14 @@ class Image:
         self._says_nodata = bool(self._alpha_bands) or any(
             MaskFlags.all_valid not in flags for flags in dataset.mask_flag_enums
         )
-        self._check_place()
+        self.ranges = ValueRanges(self.bands)
+        self.is_placed = self._find_place()
 
-    def block(self, area: Area, ahead: int = 0) -> Block:
-        """The pixels of `area`, which lies inside the image; read together with `ahead` columns to its right.
+    def block(self, area: Area) -> Block:
+        """The pixels of `area`, which lies inside the image, and which of them hold data.
 
         Raises SceneError when the file's bytes cannot be decoded.
         """
-        for block in self._blocks:
-            if block.area.holds(area):
-                return block.cut(area)
-        wide = Area(area.top, area.left, area.bottom, area.right + ahead)
-        self._kept_pixels = max(self._kept_pixels, _KEPT_BLOCKS * wide.pixels)
-        block = self._read(wide.clip(*self.shape))
-        self._blocks.append(block)
-        while sum(b.area.pixels for b in self._blocks) > self._kept_pixels:
-            self._blocks.popleft()
-        return block.cut(area)
-
-    def chip(self, area: Area, channels: list[int], ahead: int = 0) -> NDArray[Any]:
-        """Shape (rows, columns, channels), zero outside the image and where the file says no data.
-
-        This is what Raster Vision's RasterioSource gives its transformers (core/data/utils/rasterio.py).
-        """
-        inside = area.clip(*self.shape)
-        values = self.block(inside, ahead).values[channels]
-        chip = np.zeros((area.bottom - area.top, area.right - area.left, len(channels)), values.dtype)
-        filled = values.filled(0)
-        for band, channel in zip(filled, channels, strict=True):
-            nodata = self._dataset.nodatavals[channel]
-            if nodata is not None and nodata != 0:
-                band[band == nodata] = 0
-        chip[inside.slices(area.top, area.left)] = filled.transpose(1, 2, 0)
-        return chip
-
-    def acquired(self) -> datetime | None:
-        """TIFFTAG_DATETIME, taken as UTC, where the file has a readable one."""
-        written = self._dataset.tags().get("TIFFTAG_DATETIME", "")
-        try:
-            return datetime.strptime(written, "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
-        except ValueError:
-            return None
-
-    def _read(self, area: Area) -> Block:
         with _translated(self.name, self._path):
             values = self._dataset.read(window=area.window, masked=True)
         missing = np.ma.getmaskarray(values)[self.colour_bands]
@@ -151,25 +128,72 @@ class Image:
         valid &= (values.data[self._alpha_bands] != 0).all(axis=0)
         if self._fill is not None and not self._says_nodata:
             valid &= ~(values.data[self.colour_bands] == self._fill).all(axis=0)
-        return Block(area, values, valid)
+        block = Block(area, values, valid, self._dataset.nodatavals)
+        self.ranges.add(block)
+        return block
 
-    def _check_place(self) -> None:
-        if self.crs is None or self.transform.is_identity:
-            raise SceneError(
-                f"{self.name} is not georeferenced (coordinate system {self.crs}, transform "
-                f"{tuple(self.transform)[:6]}); write both into the file, e.g. with gdal_edit -a_srs -a_ullr"
+    def thumbnail(self, shape: tuple[int, int]) -> NDArray[np.uint8]:
+        """The first three bands (or the first, thrice) as uint8 (rows, columns, 3), 2 % cut off each end."""
+        bands = [i + 1 for i in self.colour_bands]
+        with _translated(self.name, self._path):
+            values = self._dataset.read(
+                bands[:3] if len(bands) >= 3 else [bands[0]] * 3, out_shape=(3, *shape)
             )
+        picture = np.zeros((*shape, 3), np.uint8)
+        for band in range(3):
+            finite = np.nan_to_num(values[band].astype(np.float64))
+            low, high = np.percentile(finite, (2, 98))
+            picture[..., band] = np.clip((finite - low) / max(high - low, 1e-9) * 255, 0, 255)
+        return picture
+
+    def acquired(self) -> datetime | None:
+        """TIFFTAG_DATETIME, taken as UTC, where the file has a readable one."""
+        written = self._dataset.tags().get("TIFFTAG_DATETIME", "")
+        try:
+            return datetime.strptime(written, "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
+        except ValueError:
+            return None
+
+    def _find_place(self) -> bool:
+        """Whether the image has a place on Earth. Raises SceneError when it names one that does not exist."""
+        if self.crs is None or self.transform.is_identity:
+            return False
         bounds = tuple(self._dataset.bounds)
         try:
             to_degrees = Transformer.from_crs(self.crs.to_wkt(), "EPSG:4326", always_xy=True)
-            is_placed = bool((np.abs(to_degrees.transform_bounds(*bounds)) <= _FARTHEST_DEGREES).all())
+            exists = bool((np.abs(to_degrees.transform_bounds(*bounds)) <= _FARTHEST_DEGREES).all())
         except ProjError:
-            is_placed = False
-        if not is_placed:
+            exists = False
+        if not exists:
             raise SceneError(
                 f"{self.name} has no place on Earth: its bounds {bounds} mean nothing in its coordinate "
                 f"system {crs_text(self.crs)}; write the right one into the file, e.g. with gdal_edit -a_srs"
             )
+        return True
+
+
+class ValueRanges:
+    """Smallest and largest valid value of each band, while blocks pass by."""
+
+    def __init__(self, bands: int):
+        self._low: NDArray[np.float64] = np.full(bands, np.inf)
+        self._high: NDArray[np.float64] = np.full(bands, -np.inf)
+
+    def add(self, block: Block) -> None:
+        """Take the block's valid, finite values into account."""
+        for band, values in enumerate(block.values):
+            kept = values[block.valid].compressed()
+            kept = kept[np.isfinite(kept)]
+            if kept.size:
+                self._low[band] = min(self._low[band], kept.min())
+                self._high[band] = max(self._high[band], kept.max())
+
+    def ranges(self) -> list[tuple[float, float] | None]:
+        """Per band; None where the band has no valid value."""
+        return [
+            (float(low), float(high)) if low <= high else None
+            for low, high in zip(self._low, self._high, strict=True)
+        ]
 
 
 def crs_text(crs: rasterio.CRS) -> str:
@@ -184,13 +208,12 @@ def open_image(path: Path, name: str, fill: float | None) -> Iterator[Image]:
     """Open a local file; `name` is what errors call it.
 
     `fill` is the value that means no data in every band where neither a nodata tag, a mask nor an alpha band
-    says so. Raises SceneError when the file is no image or has no place on Earth.
+    says so. Raises SceneError when the file is no image, or lies where there is no Earth.
     """
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
-        with _translated(name, path):
-            dataset = rasterio.open(path)
-        with dataset:
-            yield Image(dataset, name, fill, path)
+    with _translated(name, path):
+        dataset = rasterio.open(path)
+    with dataset:
+        yield Image(dataset, name, fill, path)
 
 
 @contextmanager
@@ -203,3 +226,20 @@ def _translated(name: str, path: Path) -> Iterator[None]:
         raise SceneError(
             f"{name} cannot be read as an image ({reason}); it is damaged or no image: upload it again"
         ) from error
+
+
+@dataclass(frozen=True)
+class WrittenGrid:
+    """Where a raster lies, as its file says."""
+
+    crs: str | None
+    shape: tuple[int, int]
+    """Rows and columns."""
+    transform: tuple[float, float, float, float, float, float]
+
+
+def read_grid(path: Path) -> WrittenGrid:
+    """Read back what was written: the Item tells facts of the file, not intentions."""
+    with rasterio.open(path) as dataset:
+        a, b, c, d, e, f = tuple(dataset.transform)[:6]
+        return WrittenGrid(crs_text(dataset.crs) if dataset.crs else None, dataset.shape, (a, b, c, d, e, f))

@@ -1,25 +1,23 @@
-"""Predicting one scene: from an image file to a class raster, then to the Item that commits it."""
+"""Predicting one scene: the model's process makes local files of it, and these are stored and committed."""
 
+import shutil
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Literal
 
 from orthostat import __version__, storage
-from orthostat.errors import OrthostatError
+from orthostat.errors import OrthostatError, SceneError
 from orthostat.layout import PredictionKey
+from orthostat.planning.manifest import Recipe
 from orthostat.prediction.failure import Failure
-from orthostat.prediction.item import Prediction
-from orthostat.prediction.read import Block, Image, crs_text, open_image
-from orthostat.prediction.write import LabelRaster, create_labels, read_grid, write_cog
+from orthostat.prediction.item import File, Prediction
+from orthostat.prediction.local import Facts
+from orthostat.prediction.options import resolve_options
+from orthostat.prediction.process import ModelProcess
+from orthostat.prediction.stac import media_type, to_stac
 from orthostat.scenes.scene import Scene
 
-if TYPE_CHECKING:
-    from orthostat.prediction.model import Model
-
-_COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 _GEOJSON = "application/geo+json"
 
 
@@ -29,55 +27,45 @@ class Work:
 
     scene: Scene
     key: PredictionKey
-    is_dated_by_file: bool = False
-    """Take the acquisition time from the file's TIFFTAG_DATETIME where it has one."""
+    is_on_demand: bool = False
+    """Outside any pipeline: dated by the file's TIFFTAG_DATETIME where it has one, and it may lie nowhere."""
 
 
-def predict_scene(
-    model: "Model", model_sha256: str, work: Work, path: Path, fill: float | None, scratch: Path
-) -> Prediction:
-    """Predict the image at `path`, store the class raster, and commit it by storing the Item last.
+def predict_scene(process: ModelProcess, recipe: Recipe, work: Work, path: Path, folder: Path) -> Prediction:
+    """Predict the image at `path` into files in `folder`, store them, and commit them by the Item, the last.
 
-    Raises SceneError when the image cannot be used, StorageError when the result cannot be stored.
+    Raises SceneError when the image cannot be used, ModelError when the model's process failed, StorageError
+    when the result cannot be stored.
     """
-    scene = work.scene
-    with open_image(path, scene.image_uri, fill) as image:
-        model.check(image)
-        ranges = ValueRanges(image.bands)
-        with create_labels(scratch / "plain.tif", image, model.classes) as labels:
-            _fill_labels(model, image, labels, ranges)
-        write_cog(scratch / "plain.tif", scratch / "labels.tif")
-        histogram = labels.histogram()
-        dated = image.acquired() if work.is_dated_by_file else None
-        written = read_grid(scratch / "labels.tif")
-        rows, columns = written.shape
-        prediction = Prediction(
-            scene_id=scene.scene_id,
-            labels_href=work.key.labels,
-            labels_sha256=storage.file_sha256(scratch / "labels.tif"),
-            acquired=dated or scene.acquired,
-            crs=written.crs,
-            shape=written.shape,
-            transform=written.transform,
-            classes=model.classes,
-            histogram=histogram,
-            valid_fraction=sum(histogram.values()) / (rows * columns),
-            value_ranges=ranges.ranges(),
-            model_sha256=model_sha256,
-            options={"chip_size": model.options.chip_size, "batch_size": model.options.batch_size},
-            source_uri=scene.image_uri,
-            source_etag=scene.etag,
-            source_last_modified=scene.last_modified,
-            source_crs=crs_text(image.crs),
-            source_shape=image.shape,
-            code_version=__version__,
-            software=model.software,
-            cloud_cover_pct=scene.cloud_cover_pct,
+    return commit_scene(process, recipe, work, compute_scene(process, recipe, work, path, folder), folder)
+
+
+def compute_scene(process: ModelProcess, recipe: Recipe, work: Work, path: Path, folder: Path) -> Facts:
+    """The first half of it: local files alone. Raises SceneError and ModelError."""
+    folder.mkdir()
+    facts = process.predict(path, work.scene.image_uri, recipe.fill, folder)
+    if facts.crs is None and not work.is_on_demand:
+        raise SceneError(
+            f"{work.scene.image_uri} is not georeferenced (no coordinate system or transform); "
+            "write both into the file, e.g. with gdal_edit -a_srs -a_ullr, or predict it on demand"
         )
-    storage.upload(scratch / "labels.tif", work.key.labels, _COG)
-    storage.write_bytes(work.key.item, storage.dump_json(prediction.to_stac()), _GEOJSON)
-    storage.delete(work.key.failure)
-    return prediction
+    return facts
+
+
+def commit_scene(process: ModelProcess, recipe: Recipe, work: Work, facts: Facts, folder: Path) -> Prediction:
+    """The second half: store the files, then the Item. `folder` is gone afterwards. Raises StorageError."""
+    try:
+        files = {}
+        for name in facts.files:
+            path = folder / name
+            storage.upload(path, work.key.file(name), media_type(name))
+            files[name] = File(work.key.file(name), storage.file_sha256(path))
+        prediction = _describe(process, recipe, work, facts, files)
+        storage.write_bytes(work.key.item, storage.dump_json(to_stac(prediction)), _GEOJSON)
+        storage.delete(work.key.failure)
+        return prediction
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def record_failure(work: Work, kind: Literal["image", "runtime"], error: Exception) -> Failure:
@@ -91,32 +79,40 @@ def record_failure(work: Work, kind: Literal["image", "runtime"], error: Excepti
     return failure
 
 
-class ValueRanges:
-    """Smallest and largest valid value of each band, while blocks pass by."""
-
-    def __init__(self, bands: int):
-        self._low: NDArray[np.float64] = np.full(bands, np.inf)
-        self._high: NDArray[np.float64] = np.full(bands, -np.inf)
-
-    def add(self, block: Block) -> None:
-        """Take the block's valid, finite values into account."""
-        for band, values in enumerate(block.values):
-            kept = values[block.valid].compressed()
-            kept = kept[np.isfinite(kept)]
-            if kept.size:
-                self._low[band] = min(self._low[band], kept.min())
-                self._high[band] = max(self._high[band], kept.max())
-
-    def ranges(self) -> tuple[tuple[float, float] | None, ...]:
-        """Per band; None where the band has no valid value."""
-        return tuple(
-            (float(low), float(high)) if low <= high else None
-            for low, high in zip(self._low, self._high, strict=True)
-        )
-
-
-def _fill_labels(model: "Model", image: Image, labels: LabelRaster, ranges: ValueRanges) -> None:
-    for area, class_ids in model.label(image):
-        block = image.block(area)
-        ranges.add(block)
-        labels.write(area, class_ids, block.valid)
+def _describe(
+    process: ModelProcess, recipe: Recipe, work: Work, facts: Facts, files: dict[str, File]
+) -> Prediction:
+    scene, model = work.scene, process.model
+    assert model is not None, "the process has predicted, so it has told what its model is"
+    dated = datetime.fromisoformat(facts.acquired) if work.is_on_demand and facts.acquired else None
+    options = resolve_options(model, recipe.options, recipe.bundle)
+    return Prediction(
+        scene_id=scene.scene_id,
+        task=model.task,
+        files=files,
+        acquired=dated or scene.acquired,
+        crs=facts.crs,
+        shape=facts.shape,
+        transform=facts.transform,
+        classes=model.classes,
+        histogram=facts.histogram,
+        counts=facts.counts,
+        valid_fraction=facts.valid_fraction,
+        value_ranges=facts.value_ranges,
+        model_uri=recipe.bundle,
+        model_sha256=process.sha256,
+        network=model.network,
+        channels=model.channels,
+        image_size=model.image_size,
+        engine=process.engine,
+        device=process.device,
+        options=options.told(model.task),
+        source_uri=scene.image_uri,
+        source_etag=scene.etag,
+        source_last_modified=scene.last_modified,
+        source_crs=facts.source_crs,
+        source_shape=facts.source_shape,
+        code_version=__version__,
+        software=process.software,
+        cloud_cover_pct=scene.cloud_cover_pct,
+    )

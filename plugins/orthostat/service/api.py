@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from orthostat import __version__
 from orthostat.errors import BundleError, MissingError, OrthostatError, RefusedError, SceneError, StorageError
-from orthostat.prediction.batch import Recipe
+from orthostat.planning.manifest import Recipe
 from orthostat.service.predictor import Predictor
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def make_app(allowed: Collection[str] = ()) -> FastAPI:
     )
     def predict(request: PredictionRequest) -> dict[str, Any]:
         """Predict one image; the answer is the STAC Item, which lies in S3 by then."""
-        recipe = Recipe(request.bundle, request.sha256, fill=request.fill)
+        recipe = Recipe(bundle=request.bundle, sha256=request.sha256, fill=request.fill)
         return predictor.predict(recipe, request.image, request.output)
 
     app.add_exception_handler(OrthostatError, _answer_error)

@@ -18,7 +18,7 @@ from rasterio.merge import merge
 from orthostat import storage
 from orthostat.aggregation.areas import Bounds
 from orthostat.aggregation.work import UNOBSERVED
-from orthostat.prediction.item import NODATA, LabelClass
+from orthostat.prediction.classes import NODATA, LabelClass
 from orthostat.statistics.maps import draw_scale_bar, dump_png, frame_map, label_zones, select_leaves
 
 _MOST_PIXELS = 1600

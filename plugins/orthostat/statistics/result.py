@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 from orthostat import storage
-from orthostat.prediction.item import LabelClass
+from orthostat.prediction.classes import LabelClass
 from orthostat.statistics.schema import Row
 
 

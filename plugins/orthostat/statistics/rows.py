@@ -10,7 +10,7 @@ from orthostat.estimation.estimates import Estimate, PopulationEstimates
 from orthostat.estimation.period import AreaEstimate, ZoneEstimate
 from orthostat.pipelines.config import Pipeline, Publication
 from orthostat.pipelines.window import FREQUENCY
-from orthostat.prediction.item import LabelClass
+from orthostat.prediction.classes import LabelClass
 from orthostat.statistics.rules import Published, publish_estimate, publish_map_count
 from orthostat.statistics.schema import MAP_COUNT, STRATIFIED, Row
 

@@ -13,7 +13,9 @@ from orthostat.estimation.period import ZoneEstimate, estimate_accuracy, estimat
 from orthostat.estimation.sample import SampleStratum, SampleUnit, read_sample, read_strata
 from orthostat.pipelines.config import Pipeline, Sample
 from orthostat.planning.plan import Plan
-from orthostat.prediction.item import LabelClass, Prediction, read_predictions
+from orthostat.prediction.classes import LabelClass
+from orthostat.prediction.item import Prediction
+from orthostat.prediction.stac import read_predictions
 from orthostat.statistics.result import PeriodResult, write_result
 from orthostat.statistics.rows import Provenance, build_accuracy, build_rows
 from orthostat.statistics.schema import Row

@@ -110,7 +110,7 @@ def digest_inputs(pipeline: Pipeline, used: Sequence[Judged], zones: ZoneSet) ->
     return storage.digest(
         {
             "labels": {
-                one.item_uri.removeprefix(pipeline.output): one.prediction.labels_sha256 for one in used
+                one.item_uri.removeprefix(pipeline.output): one.prediction.labels.sha256 for one in used
             },
             "zones": zones.digest(),
             "code": __version__,

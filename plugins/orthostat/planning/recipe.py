@@ -1,0 +1,57 @@
+"""A pipeline's recipe: with the engine decided, so that every later step means the same predictions."""
+
+import tempfile
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from orthostat import settings, storage
+from orthostat.layout import Layout
+from orthostat.pipelines.config import Pipeline
+from orthostat.planning.manifest import Recipe
+from orthostat.prediction.description import Description, describe_bundle
+from orthostat.prediction.engines.engine import EngineName, choose_engine
+from orthostat.prediction.fetch import fetch_bundle
+from orthostat.prediction.options import resolve_options
+
+
+def pipeline_recipe(pipeline: Pipeline) -> Recipe:
+    """How the pipeline predicts, as it is now. Raises BundleError when no engine can run its bundle."""
+    model = pipeline.model
+    wanted = settings.engine() if model.engine == "auto" else model.engine
+    engine: EngineName = decide_engine(pipeline) if wanted == "auto" else wanted
+    return Recipe(
+        bundle=model.bundle,
+        sha256=model.sha256,
+        engine=engine,
+        options=model.options(),
+        fill=pipeline.scenes.fill,
+    )
+
+
+def options_sha256(recipe: Recipe) -> str:
+    """Digest of everything besides model and image that decides the labels; part of a prediction's key."""
+    return storage.digest(recipe.decisions)
+
+
+def decide_engine(pipeline: Pipeline) -> EngineName:
+    """What `auto` means for the pipeline's bundle. Raises BundleError when no engine can run it."""
+    model = pipeline.model
+    description = _describe(pipeline)
+    options = resolve_options(description, model.options(), model.bundle)
+    return choose_engine("auto", description, options, model.bundle)
+
+
+def _describe(pipeline: Pipeline) -> Description:
+    """What the bundle says of itself, kept below the output: no need to fetch it each night."""
+    model = pipeline.model
+    kept = Layout(pipeline.output).description(model.sha256)
+    if storage.exists(kept):
+        try:
+            return Description.model_validate(storage.read_json(kept))
+        except ValidationError:
+            pass  # another version of Orthostat wrote it
+    with tempfile.TemporaryDirectory(prefix="orthostat-") as folder:
+        description = describe_bundle(fetch_bundle(model.bundle, model.sha256, Path(folder)))
+    storage.write_json(kept, description.model_dump(mode="json"))
+    return description

@@ -1,0 +1,1 @@
+"""What runs the model. Each engine is one file; reading, windows, merging and writing stand outside, once."""

@@ -1,0 +1,142 @@
+"""The process of a model: what the parent says when it ends, hangs or fails, and how it goes on."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orthostat import storage
+from orthostat.errors import BundleError, ModelError
+from orthostat.pipelines.options import PredictOptions
+from orthostat.prediction import process as process_module
+from orthostat.prediction.batch import Summary, predict_batch
+from orthostat.prediction.bundle import unpack_bundle
+from orthostat.prediction.process import ModelProcess
+from tests.onnx_bundle import write_onnx_bundle
+from tests.unit import misbehaving_child as acts
+from tests.unit.prediction_images import key_of, make_batch, make_recipe, write_image
+
+VALUES = np.array([[[0, 50, 200], [150, 0, 101]]], dtype=np.uint16)
+
+
+@pytest.fixture
+def misbehaving(monkeypatch):
+    monkeypatch.setattr(process_module, "_PROGRAM", (str(Path(acts.__file__)),))
+
+
+def write_scene(tmp_path: Path, name: str, act: int = 0) -> str:
+    write_image(tmp_path / "scenes" / f"{name}.tif", np.maximum(VALUES, np.uint16(act)) if act else VALUES)
+    return name
+
+
+def reason_of(tmp_path: Path, act: int) -> str:
+    """A batch of a good scene, one that misbehaves, and another good one; the failure's reason."""
+    names = [write_scene(tmp_path, "A"), write_scene(tmp_path, "B", act), write_scene(tmp_path, "C")]
+    batch = make_batch(tmp_path, names)
+    assert predict_batch(batch) == Summary(predicted=2, skipped=0, failed=1)
+    failure = storage.read_json(key_of(batch, 1).failure)
+    assert failure["kind"] == "runtime"
+    return failure["reason"]
+
+
+@pytest.mark.parametrize(
+    ("act", "reason"),
+    [
+        (acts.EXIT, "ended by itself with exit code 0"),
+        (acts.LEAVE, "ended by itself with exit code 3; it printed: the last words"),
+        (acts.KILL, r"was killed \(SIGKILL\), as by the kernel when memory runs out; give it more memory"),
+        (acts.SEGFAULT, "was ended by SIGSEGV"),
+        (acts.RAISE, r"the model failed on .*B\.tif: RuntimeError: CUDA error"),
+        (acts.INTERRUPT, "ended by itself with exit code 1|was ended by SIGINT"),
+    ],
+)
+def test_a_model_that_ends_fails_its_scene_and_the_next_one_is_predicted(tmp_path, misbehaving, act, reason):
+    assert re.search(reason, reason_of(tmp_path, act))
+
+
+def test_a_model_that_hangs_is_ended(tmp_path, misbehaving, monkeypatch):
+    monkeypatch.setenv("ORTHOSTAT_SILENCE_SECONDS", "3")
+    assert "silent for 3 s and was ended; raise ORTHOSTAT_SILENCE_SECONDS" in reason_of(tmp_path, acts.HANG)
+
+
+def test_what_a_model_prints_goes_nowhere(tmp_path, misbehaving, capfd):
+    batch = make_batch(tmp_path, [write_scene(tmp_path, "A", acts.TALK)])
+    assert predict_batch(batch).predicted == 1
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert "xxxx" not in captured.err
+
+
+def test_a_models_environment_opens_no_door(tmp_path, misbehaving, monkeypatch):
+    secrets = (
+        *("AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3", "ORTHOSTAT_DATABASE_URL"),
+        *("AIRFLOW__CORE__FERNET_KEY", "KUBERNETES_SERVICE_HOST", "PGPASSWORD"),
+    )
+    for name in secrets:
+        monkeypatch.setenv(name, "secret")
+    told = reason_of(tmp_path, acts.TELL).split()
+    assert "PATH" in told
+    assert not set(told) & set(secrets)
+    assert not [name for name in told if name.startswith(("AWS", "ORTHOSTAT", "AIRFLOW"))]
+
+
+def make_process(tmp_path: Path, **changes) -> ModelProcess:
+    path = write_onnx_bundle(tmp_path / "bundle.zip", **changes)
+    bundle = unpack_bundle(path, "s3://b/m.zip", "ab", tmp_path)
+    return ModelProcess(bundle, "onnx", PredictOptions(), tmp_path)
+
+
+def test_a_model_that_cannot_be_loaded_is_the_bundles_fault(tmp_path):
+    with (
+        make_process(tmp_path, model=b"no model") as process,
+        pytest.raises(BundleError, match=r"ONNX Runtime .* cannot load model.onnx of s3://b/m\.zip"),
+    ):
+        process.start()
+
+
+def test_a_process_that_ends_while_it_loads_is_the_bundles_fault(tmp_path, monkeypatch):
+    monkeypatch.setattr(process_module, "_PROGRAM", ("-c", "import os; os._exit(7)"))
+    with make_process(tmp_path) as process, pytest.raises(BundleError, match="exit code 7"):
+        process.start()
+
+
+def test_a_process_that_answers_rubbish_is_ended(tmp_path, monkeypatch):
+    program = "import sys; from multiprocessing.connection import Connection as C; p=C(int(sys.argv[1]));"
+    program += "p.recv_bytes(); p.send_bytes(b'[1]'); p.recv_bytes()"
+    monkeypatch.setattr(process_module, "_PROGRAM", ("-c", program))
+    with make_process(tmp_path) as process, pytest.raises(BundleError, match=r"answered \[1\]"):
+        process.start()
+
+
+def test_a_closed_process_is_gone_and_starts_again_when_it_is_needed(tmp_path):
+    image = write_image(tmp_path / "a.tif", VALUES)
+    with make_process(tmp_path) as process:
+        for number in range(2):
+            folder = tmp_path / f"files{number}"
+            folder.mkdir()
+            facts = process.predict(image, "a.tif", 0, folder)
+            assert facts.histogram == {0: 1, 1: 3}
+            started = process._process
+            process.close()
+            assert started.poll() is not None
+    assert process.model.network == "made.net"
+
+
+def test_a_failure_while_predicting_leaves_no_process_behind(tmp_path, misbehaving):
+    image = write_image(tmp_path / "a.tif", np.maximum(VALUES, np.uint16(acts.RAISE)))
+    (tmp_path / "files").mkdir()
+    with make_process(tmp_path) as process:
+        process.start()
+        started = process._process
+        with pytest.raises(ModelError):
+            process.predict(image, "a.tif", None, tmp_path / "files")
+        assert started.poll() is not None
+
+
+def test_two_recipes_never_share_a_process(tmp_path):
+    assert make_recipe(tmp_path).sha256
+    with make_process(tmp_path) as first, make_process(tmp_path) as second:
+        first.start()
+        second.start()
+        assert first._process.pid != second._process.pid
