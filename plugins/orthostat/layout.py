@@ -3,7 +3,7 @@
     bundles/MODEL.json
     predictions/MODEL/OPTIONS/YYYY-MM-DD/SCENE/ETAG/{labels.tif..,item.json | failure.json,verdict.json}
     runs/RUN/{plan,verification,judgement}.json  runs/RUN/batches/NNNN.json  runs/RUN/tiles/PERIOD-NNNN.json
-    periods/PERIOD/INPUTS/{tiles/COL_ROW.tif,tabulations/NNNN.json,estimates.json}
+    periods/PERIOD/INPUTS/{tiles/COL_ROW.tif,objects/COL_ROW.parquet,tabulations/NNNN.json,result.json}
     releases/RELEASE/{statistics.parquet,statistics.csv,accuracy.csv,map-PERIOD.png,release.json}
 
 Whatever decides a result is part of its key, so that a retry overwrites equal bytes and a new model, option

@@ -81,6 +81,58 @@ def test_the_migration_makes_the_declared_tables_and_may_run_again(database_url:
         assert compare_metadata(context, METADATA) == []
 
 
+def test_counts_join_a_database_that_holds_areas(pipeline: Pipeline, database_url: str) -> None:
+    """The second migration changes no released row, and a right to read a view stays."""
+    migrate(database_url, "0001")
+    new = {"object_count", "mapped_count"}
+    old = {name: value for name, value in make(pipeline).rows[0].items() if name not in new}
+    names, values = ", ".join(old), ", ".join(f":{name}" for name in old)
+    with open_database(database_url) as connection:
+        connection.execute(
+            text(
+                "INSERT INTO release (release_id, pipeline, vintage, reason, run_id, code_version) "
+                "VALUES ('v1-old', 'made', 1, 'first', 'run', '0.1.0')"
+            )
+        )
+        connection.execute(text(f"INSERT INTO release_period VALUES ('v1-old', '2024-01', '{'1' * 64}')"))
+        connection.execute(
+            text(f"INSERT INTO observation (release_id, {names}) VALUES ('v1-old', {values})"), old
+        )
+        connection.execute(text("CREATE ROLE reader"))
+        connection.execute(text("GRANT SELECT ON current_observation TO reader"))
+        before = connection.execute(text("SELECT * FROM current_observation")).mappings().one()
+    migrate(database_url)
+    with open_database(database_url) as connection:
+        after = connection.execute(text("SELECT * FROM current_observation")).mappings().one()
+        granted = text("SELECT has_table_privilege('reader', 'current_observation', 'SELECT')")
+        assert connection.execute(granted).scalar_one()
+        connection.execute(text("DROP OWNED BY reader"))
+        connection.execute(text("DROP ROLE reader"))
+    assert dict(after) == dict(before) | dict.fromkeys(new)
+    with pytest.raises(DBAPIError, match="append-only"), open_database(database_url) as connection:
+        connection.execute(text("UPDATE observation SET object_count = 1"))
+    [row] = read_rows(database_url, pipeline)
+    assert (row["area_m2"], row["object_count"]) == (250_000.0, None)
+
+
+def test_counts_are_released_and_read_back_as_whole_numbers(pipeline: Pipeline, database_url: str) -> None:
+    first = make(pipeline)
+    counts = {"indicator": "COUNT", "area_m2": None, "mapped_area_m2": None}
+    rows = tuple(
+        row | counts | {"object_count": 5 if row["area_m2"] is not None else None, "mapped_count": 5}
+        for row in first.rows
+    )
+    summary = release(pipeline, "run-1", [first.model_copy(update={"rows": rows})])
+    found = read_rows(database_url, pipeline)
+    assert {(row["indicator"], row["object_count"], type(row["mapped_count"])) for row in found} == {
+        ("COUNT", 5, int),
+        ("COUNT", None, int),
+    }
+    parquet = pq.read_table(io.BytesIO(storage.read_bytes(f"{summary.uri}/statistics.parquet")))
+    assert parquet.to_pylist() == found
+    assert release(pipeline, "run-2", [first.model_copy(update={"rows": rows})]).is_unchanged
+
+
 def test_two_processes_may_migrate_at_once(database_url: str) -> None:
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:
         for done in [processes.submit(migrate, database_url) for _ in range(2)]:

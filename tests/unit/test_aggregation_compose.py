@@ -161,7 +161,7 @@ def test_scenes_in_another_crs_are_warped_exactly_whatever_the_strip(tmp_path, m
     scene = write_scene(tmp_path, "A", labels, x=15.0, y=45.0042, res=0.0001, crs="EPSG:4326")
     grid = GRID.model_copy(update={"tile_size": 48})
     whole = compose_one(tmp_path, [scene], grid=grid)
-    monkeypatch.setattr("orthostat.aggregation.compose._STRIP_ROWS", 7)
+    monkeypatch.setattr("orthostat.aggregation.compose.STRIP_ROWS", 7)
     assert (compose_one(tmp_path, [scene], grid=grid) == whole).all()
     for row, column in [(5, 5), (20, 30), (33, 40)]:
         x, y = tile_transform(grid, (0, 0)) * (column + 0.5, row + 0.5)

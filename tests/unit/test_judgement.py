@@ -9,12 +9,13 @@ import pytest
 from orthostat import storage
 from orthostat.errors import ToleranceError
 from orthostat.judgement.judge import judge_period
-from orthostat.judgement.rules import reasons_to_flag, reasons_to_refuse
+from orthostat.judgement.rules import observed_m2, reasons_to_flag, reasons_to_refuse
 from orthostat.judgement.verify import require_tolerance, verify
 from orthostat.pipelines.config import Judgement, Pipeline
 from orthostat.pipelines.window import window_of_days
 from orthostat.planning.manifest import write_manifest
 from orthostat.planning.plan import Plan, make_plan, pipeline_ledger
+from orthostat.prediction.classes import LabelClass
 from orthostat.prediction.failure import Failure
 from orthostat.prediction.item import Prediction
 from orthostat.prediction.stac import from_stac, to_stac
@@ -132,3 +133,52 @@ def test_verdicts_are_stored_beside_the_items_and_stay_in_the_period(s3_bucket: 
     stored = storage.read_json(uri.replace("item.json", "verdict.json"))
     assert stored["decision"] == judged.verdict.decision == "refused"
     assert "no valid pixel" in stored["reasons"][0]
+
+
+def detector(counts: dict[int, int], **changes: object) -> Prediction:
+    """A detector's prediction of 100 x 100 observed pixels of 10 m: 1 km2."""
+    fields: dict[str, object] = {
+        "task": "object_detection",
+        "shape": (100, 100),
+        "source_shape": (100, 100),
+        "histogram": {0: 10_000},
+        "classes": (LabelClass(1, "car", "CC0000"), LabelClass(2, "ship", "0000CC")),
+        "counts": counts,
+    }
+    return make_prediction(**(fields | changes))
+
+
+def test_a_detectors_observed_pixels_are_no_class_of_its_own() -> None:
+    assert reasons_to_refuse(detector({1: 5}), Judgement(), ZONES) == []
+    [reason] = reasons_to_refuse(detector({1: 5, 7: 1}), Judgement(), ZONES)
+    assert "class ids [7] are not among the model's [1, 2]" in reason
+
+
+@pytest.mark.parametrize(
+    ("counts", "changes", "reason"),
+    [
+        ({1: 59}, {}, None),
+        ({1: 61}, {}, "61 car on 1 km2, 20.0 would be the median of 3 earlier scenes"),
+        ({1: 7}, {}, None),
+        ({1: 6}, {}, "6 car on 1 km2, 20.0 would be the median"),
+        ({}, {}, "0 car on 1 km2, 20.0 would be"),
+        ({1: 20, 2: 9}, {}, None),  # few objects differ by chance
+        ({1: 20, 2: 10}, {}, "10 ship on 1 km2, 0.0 would be"),
+        ({1: 20}, {"histogram": {0: 2_500}}, "20 car on 0.25 km2, 5.0 would be"),
+        ({1: 20}, {"histogram": {0: 5_000}}, None),
+    ],
+)
+def test_densities_far_from_the_history_are_flagged(
+    counts: dict[int, int], changes: dict[str, object], reason: str | None
+) -> None:
+    history = [detector({1: cars}) for cars in (10, 20, 50)]
+    found = reasons_to_flag(detector(counts, **changes), history, Judgement())
+    assert [line[: len(reason or "")] for line in found] == ([reason] if reason else [])
+    assert reasons_to_flag(detector(counts, **changes), history[:2], Judgement()) == []
+
+
+def test_observed_areas_are_the_ellipsoids_in_degrees() -> None:
+    assert observed_m2(detector({})) == pytest.approx(1e6)
+    degrees = {"crs": "EPSG:4326", "transform": (0.0001, 0.0, 15.0, 0.0, -0.0001, 45.005)}
+    # A hundredth of a degree at 45 degrees: 1111.3 m by 788.5 m.
+    assert observed_m2(detector({}, **degrees)) == pytest.approx(1111.3 * 788.5, rel=1e-3)

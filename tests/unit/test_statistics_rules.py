@@ -11,13 +11,13 @@ RULES = Publication(min_coverage=0.8, normal_coverage=0.95, max_cv_pct=25, suppr
 
 def test_a_pixel_count_is_experimental_and_says_that_it_has_no_interval() -> None:
     published = publish_map_count(123.0, 0.99, RULES)
-    assert (published.area_m2, published.obs_status) == (123.0, "G")
+    assert (published.value, published.obs_status) == (123.0, "G")
     assert published.obs_note == "pixel count: no reference sample behind it, no interval"
 
 
 def test_a_pixel_count_of_a_partly_seen_zone_stays_experimental_with_the_coverage_in_its_note() -> None:
     published = publish_map_count(123.0, 0.9, RULES)
-    assert (published.area_m2, published.obs_status) == (123.0, "G")
+    assert (published.value, published.obs_status) == (123.0, "G")
     assert published.obs_note is not None
     assert published.obs_note.endswith("; coverage 0.9 is below the normal 0.95")
 
@@ -30,7 +30,7 @@ def test_too_little_seen_leaves_the_value_empty_and_names_both_numbers(coverage:
 
 
 def test_the_least_coverage_that_is_allowed_is_published() -> None:
-    assert publish_map_count(0.0, 0.8, RULES).area_m2 == 0.0
+    assert publish_map_count(0.0, 0.8, RULES).value == 0.0
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_an_estimate_gets_the_status_of_its_precision_and_coverage(
 def test_an_estimate_without_variation_is_of_low_reliability() -> None:
     area = make_area(0.0, 0.0, is_degenerate=True)
     published = publish_estimate(area, 1.0, False, RULES)
-    assert (published.area_m2, published.obs_status) == (0.0, "U")
+    assert (published.value, published.obs_status) == (0.0, "U")
     assert published.obs_note is not None
     assert "shows no variation" in published.obs_note
 

@@ -55,8 +55,8 @@ def test_numpy_values_and_nan_become_plain_values() -> None:
 @pytest.mark.parametrize(
     ("key", "changes", "message"),
     [
-        (COUNT, {"area_m2": None}, "area_m2 is empty exactly when"),
-        (COUNT, {"obs_status": "O"}, "area_m2 is empty exactly when"),
+        (COUNT, {"area_m2": None}, "the figure is empty exactly when"),
+        (COUNT, {"obs_status": "O"}, "the figure is empty exactly when"),
         (COUNT, {"area_m2": 1.0}, "shows the mapped area"),
         (COUNT, {"std_err_m2": 1.0}, "MAP_COUNT row has no standard error"),
         (COUNT, {"is_simulated": True}, "MAP_COUNT row has no standard error"),

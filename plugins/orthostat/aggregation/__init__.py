@@ -1,1 +1,1 @@
-"""Aggregation: predictions of one period onto one grid, then class areas per zone."""
+"""Aggregation: predictions of one period onto one grid, then class areas and objects per zone."""

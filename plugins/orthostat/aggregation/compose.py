@@ -1,4 +1,4 @@
-"""Compose: one class per pixel of the period's grid, whatever the number and order of overlapping scenes."""
+"""Compose: one class per pixel of the period's grid, and each object once, whatever scenes overlap there."""
 
 import logging
 import tempfile
@@ -11,16 +11,26 @@ import rasterio.shutil
 from rasterio.windows import Window
 
 from orthostat import storage
-from orthostat.aggregation.grid import Tile, tile_box, tile_transform
-from orthostat.aggregation.overlap import paint, rank_scene, read_strip, vote
-from orthostat.aggregation.work import UNOBSERVED, TileWork, check_classes, footprint, tile_uri
+from orthostat.aggregation.detections import write_objects
+from orthostat.aggregation.grid import Tile, tile_box, tile_side, tile_transform
+from orthostat.aggregation.objects import compose_objects
+from orthostat.aggregation.overlap import STRIP_ROWS, paint, rank_scene, read_strip, vote
+from orthostat.aggregation.scene_files import SceneFiles
+from orthostat.aggregation.work import (
+    OBJECTS,
+    OBSERVED,
+    UNOBSERVED,
+    TileWork,
+    check_classes,
+    objects_uri,
+    tile_uri,
+)
 from orthostat.pipelines.config import Grid
 from orthostat.prediction.classes import NODATA
 from orthostat.prediction.item import Prediction
-from orthostat.prediction.stac import read_predictions
+from orthostat.prediction.stac import media_type, read_predictions
 from orthostat.projection import parse_crs
 
-_STRIP_ROWS = 512
 logger = logging.getLogger(__name__)
 
 
@@ -29,29 +39,33 @@ def compose(work: TileWork) -> None:
 
     A tile is a Cloud Optimized GeoTIFF of uint8 class ids on the grid: 254 where no scene covers the pixel,
     255 (the nodata tag) where scenes cover it but none holds valid data; the metadata item UNOBSERVED says
-    254. Equal inputs give equal bytes. Raises GridError for predictions of different classes,
+    254. Objects are a GeoParquet beside it (`detections.write_objects`), written first: a tile that is there
+    has its objects. Equal inputs give equal bytes. Raises GridError for predictions of different classes,
     StorageError when a raster is missing.
     """
     predictions = read_predictions(work.item_uris)
     check_classes(predictions)
     with tempfile.TemporaryDirectory() as folder:
-        paths: dict[str, Path] = {}
+        files = SceneFiles(Path(folder), work.grid, predictions)
         for tile in work.tiles:
-            uri = tile_uri(work, tile)
+            uri, path = tile_uri(work, tile), Path(folder, "tile.tif")
             if storage.exists(uri):
                 continue
-            box = tile_box(work.grid, tile)
-            touching = [scene for scene in predictions if footprint(scene, work.grid).intersects(box)]
-            for scene in touching:
-                if scene.labels.href not in paths:
-                    subfolder = Path(folder, str(len(paths)))
-                    subfolder.mkdir()
-                    paths[scene.labels.href] = storage.local_copy(scene.labels.href, subfolder)
-            path = Path(folder, "tile.tif")
-            sources = [(scene, paths[scene.labels.href]) for scene in touching]
-            compose_tile(work.grid, work.rule, tile, sources, path)
-            storage.upload(path, uri, "image/tiff; application=geotiff; profile=cloud-optimized")
+            if work.task == OBJECTS:
+                _write_objects(work, tile, files, Path(folder, "tile.parquet"))
+            touching = files.touching(tile_box(work.grid, tile))
+            compose_tile(work.grid, work.rule, tile, [files.labels(number) for number in touching], path)
+            storage.upload(path, uri, media_type(path.name))
             logger.info("composed tile %s_%s of %s from %d scenes", *tile, work.period, len(touching))
+
+
+def _write_objects(work: TileWork, tile: Tile, files: SceneFiles, path: Path) -> None:
+    near = files.touching(tile_box(work.grid, tile, tile_side(work.grid)))
+    sources = [files.source(number) for number in near]
+    objects = compose_objects(work.grid, work.rule, work.merge_threshold, tile, sources)
+    scene_ids = [scene.scene_id for scene in files.scenes]
+    write_objects(path, objects, scene_ids, files.scenes[0].classes, work.grid)
+    storage.upload(path, objects_uri(work, tile), media_type(path.name))
 
 
 def compose_tile(
@@ -79,10 +93,10 @@ def compose_tile(
         target.update_tags(UNOBSERVED=UNOBSERVED)
         if ordered:
             target.write_colormap(1, _colors(ordered[0][0]))
-        for first_row in range(0, grid.tile_size, _STRIP_ROWS):
-            rows = min(_STRIP_ROWS, grid.tile_size - first_row)
-            layers = (read_strip(scene, grid, tile, first_row, rows) for scene in scenes)
-            shape = (rows, grid.tile_size)
+        for first_row in range(0, grid.tile_size, STRIP_ROWS):
+            rows = min(STRIP_ROWS, grid.tile_size - first_row)
+            transform, shape = tile_transform(grid, tile, first_row), (rows, grid.tile_size)
+            layers = (read_strip(scene, grid, transform, shape) for scene in scenes)
             strip = vote(layers, shape, len(scenes)) if rule == "majority" else paint(layers, shape)
             target.write(strip, 1, window=Window(0, first_row, grid.tile_size, rows))
     options = {"COMPRESS": "DEFLATE", "BLOCKSIZE": 512, "OVERVIEW_RESAMPLING": "NEAREST"}
@@ -90,8 +104,5 @@ def compose_tile(
 
 
 def _colors(prediction: Prediction) -> dict[int, tuple[int, int, int, int]]:
-    colors = {}
-    for entry in prediction.classes:
-        red, green, blue = bytes.fromhex(entry.color.removeprefix("#"))
-        colors[entry.class_id] = (red, green, blue, 255)
-    return colors
+    classes = [OBSERVED] if prediction.task == OBJECTS else prediction.classes
+    return {entry.class_id: (*entry.rgb, 255) for entry in classes}

@@ -6,14 +6,17 @@ rows likewise. Pixel columns grow eastwards, rows southwards; both may be negati
 
 import math
 
+import numpy as np
+import numpy.typing as npt
 import shapely
 from affine import Affine
 
-from orthostat.aggregation.areas import Bounds
+from orthostat.aggregation.areas import Bounds, Floats
 from orthostat.pipelines.config import Grid
 
 Tile = tuple[int, int]
 """Column and row of a tile."""
+Integers = npt.NDArray[np.int64]
 
 
 def tile_bounds(grid: Grid, tile: Tile) -> Bounds:
@@ -30,25 +33,43 @@ def tile_bounds(grid: Grid, tile: Tile) -> Bounds:
 def tile_transform(grid: Grid, tile: Tile, first_row: int = 0) -> Affine:
     """Affine from (column, row) within a tile, counted from `first_row`, to (x, y)."""
     column, row = tile
+    return pixel_transform(grid, column * grid.tile_size, row * grid.tile_size + first_row)
+
+
+def pixel_transform(grid: Grid, first_column: int, first_row: int) -> Affine:
+    """Affine from (column, row), counted from a pixel of the grid, to (x, y)."""
     return Affine(
         grid.resolution_m,
         0.0,
-        _x(grid, column * grid.tile_size),
+        _x(grid, first_column),
         0.0,
         -grid.resolution_m,
-        _y(grid, row * grid.tile_size + first_row),
+        _y(grid, first_row),
     )
 
 
-def tile_box(grid: Grid, tile: Tile) -> shapely.Polygon:
-    """A tile's square, in the grid's system."""
-    return shapely.box(*tile_bounds(grid, tile))
+def pixels_at(grid: Grid, x: Floats, y: Floats) -> tuple[Integers, Integers]:
+    """Columns and rows of the grid's pixels that hold points; west and north borders belong to a pixel."""
+    columns = np.floor((x - grid.origin[0]) / grid.resolution_m)
+    rows = np.floor((grid.origin[1] - y) / grid.resolution_m)
+    return columns.astype(np.int64), rows.astype(np.int64)
+
+
+def tile_box(grid: Grid, tile: Tile, margin_m: float = 0.0) -> shapely.Polygon:
+    """A tile's square, in the grid's system, with a margin around it."""
+    west, south, east, north = tile_bounds(grid, tile)
+    return shapely.box(west - margin_m, south - margin_m, east + margin_m, north + margin_m)
+
+
+def tile_side(grid: Grid) -> float:
+    """Side of a tile in metres."""
+    return grid.tile_size * grid.resolution_m
 
 
 def tiles_of(grid: Grid, bounds: Bounds) -> list[Tile]:
     """Tiles that share some area with `bounds` (in the grid's system), row by row from the north-west."""
     west, south, east, north = bounds
-    side = grid.tile_size * grid.resolution_m
+    side = tile_side(grid)
     columns = range(math.floor((west - grid.origin[0]) / side), math.ceil((east - grid.origin[0]) / side))
     rows = range(math.floor((grid.origin[1] - north) / side), math.ceil((grid.origin[1] - south) / side))
     return [(column, row) for row in rows for column in columns]

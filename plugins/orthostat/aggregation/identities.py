@@ -1,6 +1,7 @@
 """Accounting identities: what must add up before anything is published."""
 
 import math
+from collections.abc import Iterator
 
 from orthostat.aggregation.table import PeriodTable, ZoneAreas
 from orthostat.errors import IdentityError
@@ -11,13 +12,19 @@ _SHOWN = 10
 
 
 def check_identities(table: PeriodTable, tolerance: float = TOLERANCE) -> None:
-    """Check that each zone's parts make up its area, and that child zones sum to their parent.
+    """Check that each zone's parts make up its area, that children sum to their parent, and objects to all.
 
     Classes + nodata + unobserved = zone area; and each figure of a parent = the sum of its children's. Both
-    within `tolerance` times the area of the zone (of the parent). Raises IdentityError with the figures that
-    disagree.
+    within `tolerance` times the area of the zone (of the parent); objects exactly. Every object lies in a
+    zone without a parent or in none: those add up to all, or to more where such zones overlap. Raises
+    IdentityError with the figures that disagree.
     """
-    broken = [*_check_zones(table, tolerance), *_check_parents(table, tolerance)]
+    broken = [
+        *_check_zones(table, tolerance),
+        *_check_parents(table, tolerance),
+        *_check_parents_objects(table),
+        *_check_all_objects(table),
+    ]
     if broken:
         shown = "\n  ".join(broken[:_SHOWN])
         more = f"\n  and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
@@ -38,14 +45,9 @@ def _check_zones(table: PeriodTable, tolerance: float) -> list[str]:
 
 
 def _check_parents(table: PeriodTable, tolerance: float) -> list[str]:
-    children: dict[str, list[ZoneAreas]] = {}
-    for zone in table.zones:
-        if zone.parent_id is not None:
-            children.setdefault(zone.parent_id, []).append(zone)
-    zones = {zone.zone_id: zone for zone in table.zones}
     broken = []
-    for parent_id, members in children.items():
-        parent = zones[parent_id]
+    for parent, members in _families(table):
+        parent_id = parent.zone_id
         allowed = tolerance * parent.zone_area_m2
         parts = [_figures(member) for member in members]
         whole = _figures(parent)
@@ -59,6 +61,48 @@ def _check_parents(table: PeriodTable, tolerance: float) -> list[str]:
                     f"{allowed:.3f} m2; correct the boundaries so that children fill their parent"
                 )
     return broken
+
+
+def _check_parents_objects(table: PeriodTable) -> list[str]:
+    broken = []
+    for parent, members in _families(table) if table.objects else []:
+        own = parent.objects or {}
+        parts = [member.objects or {} for member in members]
+        for class_id in sorted(set(own).union(*parts)):
+            total = sum(part.get(class_id, 0) for part in parts)
+            if total != own.get(class_id, 0):
+                broken.append(
+                    f"zone '{parent.zone_id}': {own.get(class_id, 0)} objects of class {class_id}, its "
+                    f"{len(members)} child zones have {total}, allowed is no difference; correct the "
+                    "boundaries so that children fill their parent and share its vertices"
+                )
+    return broken
+
+
+def _check_all_objects(table: PeriodTable) -> list[str]:
+    if table.objects is None:
+        return []
+    tops = [zone.objects or {} for zone in table.zones if zone.parent_id is None]
+    broken = []
+    for class_id, kept in table.objects.kept.items():
+        found = sum(top.get(class_id, 0) for top in tops) + table.objects.outside.get(class_id, 0)
+        if found < kept:
+            broken.append(
+                f"class {class_id}: {kept} objects were composed, {found} lie in a zone without a parent or "
+                f"in no zone, so {kept - found} are lost; correct the boundaries so that no zone reaches "
+                "beyond its parent"
+            )
+    return broken
+
+
+def _families(table: PeriodTable) -> Iterator[tuple[ZoneAreas, list[ZoneAreas]]]:
+    """Each zone that is divided into others, with these."""
+    children: dict[str, list[ZoneAreas]] = {}
+    for zone in table.zones:
+        if zone.parent_id is not None:
+            children.setdefault(zone.parent_id, []).append(zone)
+    for parent_id, members in children.items():
+        yield table.zone(parent_id), members
 
 
 def _figures(zone: ZoneAreas) -> dict[str, float]:

@@ -1,17 +1,18 @@
 """Where scenes overlap: which one gives a pixel its class."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
+from affine import Affine
 from rasterio.enums import Resampling
 from rasterio.io import DatasetReader
 from rasterio.warp import reproject
 from rasterio.windows import Window
 
-from orthostat.aggregation.grid import Tile, find_offset, tile_transform
+from orthostat.aggregation.grid import find_offset, pixel_transform
 from orthostat.aggregation.work import UNOBSERVED
 from orthostat.errors import GridError
 from orthostat.pipelines.config import Grid
@@ -20,6 +21,9 @@ from orthostat.prediction.item import Prediction
 from orthostat.projection import parse_crs
 
 Labels = npt.NDArray[np.uint8]
+Winners = npt.NDArray[np.uint16]
+STRIP_ROWS = 512
+"""Rows of a tile that are composed at a time."""
 
 
 def rank_scene(rule: str, scene: Prediction) -> tuple[float, datetime, str, str]:
@@ -68,8 +72,26 @@ def vote(layers: Iterable[Labels], shape: tuple[int, int], count: int) -> Labels
     return result
 
 
-def read_strip(scene: DatasetReader, grid: Grid, tile: Tile, first_row: int, rows: int) -> Labels:
-    """`rows` rows of a tile from one scene, uint8 of shape (rows, tile_size), 254 outside the scene.
+def find_winners(
+    scenes: Sequence[DatasetReader], grid: Grid, first_column: int, first_row: int, shape: tuple[int, int]
+) -> Winners:
+    """Which scene wins each pixel of a window of the grid, uint16 of `shape`: its number from 1, 0 for none.
+
+    `scenes` are by rising rank; of the valid ones the last wins.
+    """
+    winners = np.zeros(shape, dtype=np.uint16)
+    for top in range(0, shape[0], STRIP_ROWS):
+        strip = winners[top : top + STRIP_ROWS]
+        transform = pixel_transform(grid, first_column, first_row + top)
+        for number, scene in enumerate(scenes, start=1):
+            strip[read_strip(scene, grid, transform, strip.shape) < UNOBSERVED] = number
+    return winners
+
+
+def read_strip(scene: DatasetReader, grid: Grid, transform: Affine, shape: tuple[int, int]) -> Labels:
+    """A window of the grid from one scene, uint8 of `shape` (rows, columns), 254 outside the scene.
+
+    `transform` is that of the window's pixels (`grid.pixel_transform`).
 
     A plain read where the scene lies on the grid, else nearest neighbour: a pixel takes the class of the
     scene's pixel that its centre falls into. Raises GridError when the raster is not uint8 with nodata 255.
@@ -79,13 +101,12 @@ def read_strip(scene: DatasetReader, grid: Grid, tile: Tile, first_row: int, row
             f"{scene.name} has the types {scene.dtypes} and nodata {scene.nodata}, needed is one uint8 band "
             f"with nodata {NODATA}; predict the scene again"
         )
-    transform = tile_transform(grid, tile, first_row)
     crs = parse_crs(grid.crs)
     is_same = parse_crs(scene.crs).equals(crs, ignore_axis_order=True)
     offset = find_offset(transform, scene.transform, scene.shape) if is_same else None
     if offset is not None:
-        return _read_aligned(scene, offset, (rows, grid.tile_size))
-    strip = np.full((rows, grid.tile_size), UNOBSERVED, dtype=np.uint8)
+        return _read_aligned(scene, offset, shape)
+    strip = np.full(shape, UNOBSERVED, dtype=np.uint8)
     reproject(
         rasterio.band(scene, 1),
         strip,

@@ -1,4 +1,4 @@
-"""Tabulate: the area of each class in each zone, with border pixels shared by exact coverage."""
+"""Tabulate: the area of each class in each zone, with border pixels shared by exact coverage; its objects."""
 
 import logging
 import tempfile
@@ -20,8 +20,10 @@ from pyproj import CRS
 from orthostat import storage
 from orthostat.aggregation.areas import check_measurable, measure_polygons, measure_rows, split_rows
 from orthostat.aggregation.borders import project_zones
+from orthostat.aggregation.counts import count_objects
+from orthostat.aggregation.detections import read_points
 from orthostat.aggregation.grid import tile_bounds, tile_box, tile_transform
-from orthostat.aggregation.work import TileWork, tabulation_uri, tile_uri
+from orthostat.aggregation.work import OBJECTS, TileWork, objects_uri, tabulation_uri, tile_uri
 from orthostat.aggregation.zones import ZoneSet, read_pipeline_zones
 from orthostat.errors import GridError
 from orthostat.projection import parse_projected
@@ -33,12 +35,14 @@ def tabulate(work: TileWork) -> None:
     """Write the partial tabulation of the work's tiles, to be summed by `table.combine`.
 
     JSON: {"tiles": {"COL_ROW": {ZONE: {"area_m2": by geometry, "values": {VALUE: m2}}}}}; a tile that no zone
-    touches has no zones. Raises ZonesError, GridError, StorageError.
+    touches has no zones. Where objects are detected also {"objects": {"COL_ROW": `ObjectCounts`}}. Raises
+    ZonesError, GridError, StorageError.
     """
     crs = parse_projected(work.grid.crs)
-    zones = project_zones(read_pipeline_zones(work.zones), crs, work.grid.resolution_m)
+    drawn = read_pipeline_zones(work.zones)
+    zones = project_zones(drawn, crs, work.grid.resolution_m)
     tree = shapely.STRtree(zones.geometries)
-    tiles = {}
+    tiles, objects = {}, {}
     for tile in work.tiles:
         check_measurable(crs, tile_bounds(work.grid, tile))
         labels = _read_tile(tile_uri(work, tile))
@@ -46,12 +50,17 @@ def tabulate(work: TileWork) -> None:
         indices, parts = clip_zones(zones, tree, box)
         areas = measure_polygons(crs, parts).tolist()
         values = measure_values(labels, tile_transform(work.grid, tile), crs, parts, crs)
-        tiles[f"{tile[0]}_{tile[1]}"] = {
+        key = f"{tile[0]}_{tile[1]}"
+        tiles[key] = {
             zones.ids[index]: {"area_m2": area, "values": {str(value): m2 for value, m2 in counted.items()}}
             for index, area, counted in zip(indices, areas, values, strict=True)
         }
+        if work.task == OBJECTS:
+            points, class_ids = read_points(objects_uri(work, tile))
+            objects[key] = count_objects(points, class_ids, crs, drawn).model_dump(mode="json")
         logger.info("tabulated tile %s_%s of %s in %d zones", *tile, work.period, len(indices))
-    storage.write_json(tabulation_uri(work), {"tiles": tiles})
+    counted = {"objects": objects} if work.task == OBJECTS else {}
+    storage.write_json(tabulation_uri(work), {"tiles": tiles} | counted)
 
 
 def clip_zones(

@@ -147,8 +147,16 @@ def _moment(text: str) -> datetime:
 
 _WORK_STEPS: dict[str, tuple[Callable[[argparse.Namespace], Result], str, str]] = {
     "predict": (predict, "predict the scenes of one batch", "--batch"),
-    "compose": (compose, "compose the tiles of one manifest: one class per ground pixel", "--work"),
-    "tabulate": (tabulate, "measure class areas per zone in the tiles of one manifest", "--work"),
+    "compose": (
+        compose,
+        "compose the tiles of one manifest: one class per ground pixel, each object once",
+        "--work",
+    ),
+    "tabulate": (
+        tabulate,
+        "measure class areas, or count objects, per zone in the tiles of one manifest",
+        "--work",
+    ),
 }
 _RUN_STEPS: dict[str, tuple[Callable[[argparse.Namespace], Result], str]] = {
     "verify": (verify, "prove from S3 that every planned scene has an Item or a failure record"),

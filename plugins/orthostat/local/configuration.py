@@ -65,6 +65,7 @@ def read(local_dir: Path) -> Configuration:
 
 def write(local_dir: Path, configuration: Configuration) -> None:
     """Keep `configuration`, readable by its owner only."""
+    local_dir.mkdir(parents=True, exist_ok=True)
     # Whoever reads meanwhile sees the whole old file or the whole new one; new files are of mode 0600.
     storage.write_private_json(local_dir / "config.json", configuration.model_dump())
 

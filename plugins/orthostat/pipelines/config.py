@@ -134,6 +134,9 @@ class Judgement(Section):
     """A prediction with a smaller share of valid pixels is refused."""
     max_share_change: Share = 0.5
     """A class share that differs more than this from the median of the history is flagged."""
+    max_density_factor: Annotated[float, Field(gt=1)] = 3.0
+    """A class with more than so many times the objects per observed km2 of the history's median, or with less
+    than that part of it, is flagged (object detection)."""
     min_history: Annotated[int, Field(ge=1)] = 3
     """Fewer earlier scenes make no history."""
 
@@ -201,6 +204,9 @@ class Pipeline(Section):
     period: Literal["month", "quarter", "year"] = "month"
     rule: Literal["newest", "least_cloudy", "majority"] = "newest"
     """Which scene gives a pixel its class where valid scenes overlap."""
+    merge_threshold: Share = 0.5
+    """Boxes of two scenes whose intersection over union is larger are one object (object detection); over the
+    smaller box, where an image's edge cuts one of them."""
     sample: Sample | None = None
     judgement: Judgement = Judgement()
     publication: Publication = Publication()

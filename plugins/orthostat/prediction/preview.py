@@ -45,7 +45,7 @@ def draw_boxes(
     scale = rows / image.shape[0], columns / image.shape[1]
     for (top, left, bottom, right), class_id in zip(corners, class_ids, strict=True):
         place = (left * scale[1], top * scale[0], right * scale[1], bottom * scale[0])
-        draw.rectangle(place, outline=classes[int(class_id)].rgb)
+        draw.rectangle(place, outline=classes[int(class_id)].rgb, width=2)
     picture.save(path)
 
 

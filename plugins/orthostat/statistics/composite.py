@@ -1,23 +1,27 @@
-"""The map of classes of a period, from the tiles of its composite."""
+"""The map of classes, or of objects, of a period, from the tiles of its composite."""
 
 import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import rasterio
+from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from rasterio.enums import Resampling
 from rasterio.merge import merge
 
 from orthostat import storage
 from orthostat.aggregation.areas import Bounds
-from orthostat.aggregation.work import UNOBSERVED
+from orthostat.aggregation.detections import read_points
+from orthostat.aggregation.work import OBSERVED, UNOBSERVED
 from orthostat.prediction.classes import NODATA, LabelClass
 from orthostat.statistics.maps import draw_scale_bar, dump_png, frame_map, label_zones, select_leaves
 
@@ -26,20 +30,26 @@ _NOT_OBSERVED = "#ffffff"
 
 
 def draw_composite(
-    tile_uris: Sequence[str], classes: Sequence[LabelClass], zones: gpd.GeoDataFrame, title: str
+    tile_uris: Sequence[str],
+    classes: Sequence[LabelClass],
+    zones: gpd.GeoDataFrame,
+    title: str,
+    objects_uris: Sequence[str] | None = None,
 ) -> bytes:
     """The composite of the zones in the classes' colours, as PNG.
 
     Tiles are uint8 rasters on one grid; `zones` are in the grid's system. Large composites are thinned to
-    about 1600 pixels a side. Pixels without a class stay white. Raises StorageError for a missing tile.
+    about 1600 pixels a side. Pixels without a class stay white. With `objects_uris`, the tiles' objects are
+    dots in their classes' colours on what was observed. Raises StorageError for a missing tile.
     """
+    kinds = classes if objects_uris is None else [OBSERVED]
     leaves = select_leaves(zones, ())
     pixels, (west, south, east, north) = _read_observed(tile_uris, tuple(leaves.total_bounds))
     leaves = leaves.clip((west, south, east, north))
-    indices = np.full(256, len(classes), dtype=np.uint8)
-    for index, label in enumerate(classes):
+    indices = np.full(256, len(kinds), dtype=np.uint8)
+    for index, label in enumerate(kinds):
         indices[label.class_id] = index
-    colors = [f"#{label.color}" for label in classes]
+    colors = [f"#{label.color}" for label in kinds]
     width = 8.0
     figure = Figure(
         figsize=(width, 1.6 + width * min(2.0, (north - south) / (east - west))), layout="constrained"
@@ -49,21 +59,40 @@ def draw_composite(
         indices[pixels],
         cmap=ListedColormap([*colors, _NOT_OBSERVED]),
         vmin=-0.5,
-        vmax=len(classes) + 0.5,
+        vmax=len(kinds) + 0.5,
         extent=(west, east, south, north),
         interpolation="nearest",
     )
     leaves.boundary.plot(ax=axis, color="0.1", linewidth=1.0)
     label_zones(axis, leaves, dict(zip(leaves["zone_id"], leaves["name"], strict=True)))
-    frame_map(axis, f"{title}: class of every pixel")
+    dots = [] if objects_uris is None else _draw_objects(axis, objects_uris, classes)
+    frame_map(axis, f"{title}: {'class of every pixel' if objects_uris is None else 'every object'}")
     draw_scale_bar(axis)
     occurring = set(np.unique(pixels).tolist())
     patches = [
-        Patch(color=f"#{label.color}", label=label.name) for label in classes if label.class_id in occurring
+        Patch(color=f"#{label.color}", label=label.name) for label in kinds if label.class_id in occurring
     ]
     empty = Patch(facecolor=_NOT_OBSERVED, edgecolor="0.4", label="not observed")
-    figure.legend(handles=[*patches, empty], loc="outside lower center", ncols=4, fontsize=9)
+    figure.legend(handles=[*dots, *patches, empty], loc="outside lower center", ncols=4, fontsize=9)
     return dump_png(figure)
+
+
+def _draw_objects(axis: Axes, uris: Sequence[str], classes: Sequence[LabelClass]) -> list[Line2D]:
+    """Draw a dot per object; returns the legend's entries for the classes that occur."""
+    found = [read_points(uri) for uri in sorted(uris)]
+    points = np.concatenate([np.zeros((0, 2)), *(points for points, _ in found)])
+    class_ids = np.concatenate([np.zeros(0, np.int64), *(class_ids for _, class_ids in found)])
+    entries = []
+    style: dict[str, Any] = {"marker": "o", "linestyle": "none", "markeredgecolor": "0.2"}
+    for label in classes:
+        x, y = points[class_ids == label.class_id].T
+        if len(x):
+            color = f"#{label.color}"
+            axis.plot(
+                x, y, color=color, markersize=2.5, markeredgewidth=0.2, scalex=False, scaley=False, **style
+            )
+            entries.append(Line2D([], [], color=color, markersize=6, label=label.name, **style))
+    return entries
 
 
 def _read_observed(tile_uris: Sequence[str], zone_bounds: Bounds) -> tuple[npt.NDArray[np.uint8], Bounds]:

@@ -115,7 +115,7 @@ def open_database(database_url: str) -> Iterator[Connection]:
         yield connection
 
 
-def migrate(database_url: str) -> None:
+def migrate(database_url: str, revision: str = "head") -> None:
     """Bring the database's tables up to date; processes that do so at the same time wait for one another."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
@@ -123,4 +123,4 @@ def migrate(database_url: str) -> None:
     with open_database(database_url) as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)

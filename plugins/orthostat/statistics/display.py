@@ -1,25 +1,17 @@
 """The statistics as a table that a person reads in a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from orthostat.statistics.schema import MAP_COUNT, STATUS_MEANINGS, STRATIFIED, Row
+from orthostat.statistics.schema import AREA, COUNT, MAP_COUNT, STATUS_MEANINGS, STRATIFIED, Row
 
-_HEADER = (
-    "period",
-    "zone",
-    "class",
-    "method",
-    "area km2",
-    "95 % interval km2",
-    "CV %",
-    "coverage %",
-    "status",
-)
+_FIGURES = {AREA: ("area km2", "95 % interval km2", "CV %"), COUNT: ("objects",)}
+"""Columns of an indicator; those of an indicator that does not occur are left out."""
+_NUMBERS = {name for names in _FIGURES.values() for name in names} | {"coverage %"}
 _METHODS = {
-    MAP_COUNT: "counted pixels times their area; not an estimate, no interval",
-    STRATIFIED: "estimate from a stratified reference sample, with its confidence interval",
+    (AREA, MAP_COUNT): "counted pixels times their area; not an estimate, no interval",
+    (COUNT, MAP_COUNT): "counted objects, each once; not an estimate, no interval",
+    (AREA, STRATIFIED): "estimate from a stratified reference sample, with its confidence interval",
 }
-_NUMBERS = {4, 5, 6, 7}
 
 
 def format_table(rows: Sequence[Row]) -> str:
@@ -27,44 +19,53 @@ def format_table(rows: Sequence[Row]) -> str:
     if not rows:
         return "no rows"
     ordered = sorted(rows, key=lambda row: (row["period"], row["zone_id"], row["class_id"], row["method"]))
-    cells = [_HEADER, *(_format_row(row) for row in ordered)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADER))]
+    figures = [name for kind in sorted(_values(rows, "indicator")) for name in _FIGURES[kind]]
+    header = ["period", "zone", "class", "method", *figures, "coverage %", "status"]
+    cells = [{name: name for name in header}, *(_format_row(row) for row in ordered)]
+    widths = {name: max(len(line.get(name, "-")) for line in cells) for name in header}
     lines = [_align(line, widths) for line in cells]
-    lines.insert(1, "  ".join("-" * width for width in widths))
+    lines.insert(1, "  ".join("-" * width for width in widths.values()))
     return "\n".join([*lines, "", *_explain(ordered)])
 
 
-def _format_row(row: Row) -> tuple[str, ...]:
-    has_interval = row["ci_lower_m2"] is not None
-    interval = f"{_km2(row['ci_lower_m2'])} to {_km2(row['ci_upper_m2'])}" if has_interval else "-"
-    return (
-        row["period"],
-        row["zone_name"] if row["zone_name"] == row["zone_id"] else f"{row['zone_id']} {row['zone_name']}",
-        row["class_name"],
-        row["method"] + (" (simulated)" if row["is_simulated"] else ""),
-        "-" if row["area_m2"] is None else _km2(row["area_m2"]),
-        interval,
-        "-" if row["cv_pct"] is None else f"{row['cv_pct']:.1f}",
-        f"{100 * row['coverage']:.2f}",
-        row["obs_status"] + (" break" if row.get("is_break") else ""),
-    )
+def _format_row(row: Row) -> dict[str, str]:
+    """Cells by column; a column without one shows '-'."""
+    zone = row["zone_name"] if row["zone_name"] == row["zone_id"] else f"{row['zone_id']} {row['zone_name']}"
+    cells = {
+        "period": row["period"],
+        "zone": zone,
+        "class": row["class_name"],
+        "method": row["method"] + (" (simulated)" if row["is_simulated"] else ""),
+        "coverage %": f"{100 * row['coverage']:.2f}",
+        "status": row["obs_status"] + (" break" if row.get("is_break") else ""),
+    }
+    if row["area_m2"] is not None:
+        cells["area km2"] = _km2(row["area_m2"])
+    if row["object_count"] is not None:
+        cells["objects"] = f"{row['object_count']:,}"
+    if row["ci_lower_m2"] is not None:
+        cells["95 % interval km2"] = f"{_km2(row['ci_lower_m2'])} to {_km2(row['ci_upper_m2'])}"
+    if row["cv_pct"] is not None:
+        cells["CV %"] = f"{row['cv_pct']:.1f}"
+    return cells
 
 
 def _km2(area_m2: float) -> str:
     return f"{area_m2 / 1e6:,.3f}"
 
 
-def _align(line: Sequence[str], widths: Sequence[int]) -> str:
+def _align(line: Mapping[str, str], widths: Mapping[str, int]) -> str:
     padded = [
-        cell.rjust(width) if column in _NUMBERS else cell.ljust(width)
-        for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        line.get(name, "-").rjust(width) if name in _NUMBERS else line.get(name, "-").ljust(width)
+        for name, width in widths.items()
     ]
     return "  ".join(padded).rstrip()
 
 
 def _explain(rows: Sequence[Row]) -> list[str]:
     lines = ["coverage %: share of the zone's area that was observed. '-': nothing is published."]
-    lines += [f"{method}: {words}" for method, words in _METHODS.items() if method in _values(rows, "method")]
+    occurring = {(row["indicator"], row["method"]) for row in rows}
+    lines += [f"{key[1]}: {words}" for key, words in _METHODS.items() if key in occurring]
     if any(row["is_simulated"] for row in rows):
         lines.append("(simulated): the reference sample is SIMULATED; the figure is no statistic")
     lines += [f"{code}: {STATUS_MEANINGS[code]}" for code in sorted(_values(rows, "obs_status"))]

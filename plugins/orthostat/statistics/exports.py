@@ -100,7 +100,11 @@ def _draw_maps(
         maps[f"map-{result.period}.png"] = draw_map(shown, zones, pipeline.title)
         if result.tile_uris:
             maps[f"composite-{result.period}.png"] = draw_composite(
-                result.tile_uris, result.classes, zones, f"{pipeline.title}, {result.period}"
+                result.tile_uris,
+                result.classes,
+                zones,
+                f"{pipeline.title}, {result.period}",
+                result.objects_uris,
             )
     return maps
 

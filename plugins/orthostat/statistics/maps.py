@@ -1,4 +1,4 @@
-"""Maps of a period: for each class, its share of every zone."""
+"""Maps of a period: for each class, its share of every zone, or its objects there."""
 
 import io
 import math
@@ -17,23 +17,28 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from orthostat.errors import ReleaseError
-from orthostat.statistics.schema import MAP_COUNT, STRATIFIED, Row
+from orthostat.statistics.schema import COUNT, MAP_COUNT, MISSING_STATUSES, STRATIFIED, Row
 
 COLORMAP = "YlGnBu"
 """Sequential, readable with every common form of colour blindness."""
 EMPTY: dict[str, Any] = {"facecolor": "white", "edgecolor": "0.45", "hatch": "////", "linewidth": 0.0}
+_LETTERS_PER_INCH = 7
+"""Of a title."""
 _PANEL_INCHES = 4.4
 _MOST_LABELS = 30
 _DARK = 0.6
 """From this share of the scale on, the colour is too dark for black letters."""
 _SCALES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+_DENSITIES = tuple(step * 10.0**power for power in range(-3, 7) for step in (1, 2, 5))
 
 
 def draw_map(rows: Sequence[Row], zones: gpd.GeoDataFrame, title: str) -> bytes:
     """A figure with one panel per class, as PNG; equal rows and zones give equal bytes.
 
     `rows` are one period's, with the column `release_id`. The figure shows estimates where the period
-    publishes any, else pixel counts, never both. `zones` have the columns zone_id, name, parent_id and
+    publishes any, else counts, never both. Zones are shaded by the share of the class, and where objects are
+    counted by their number per km2, beside the number itself: a shade by number would show the zones' sizes.
+    `zones` have the columns zone_id, name, parent_id and
     geometry, in a projected system. Zones that are divided into others are left out.
 
     Raises ReleaseError when the zones lack one of the rows' ids.
@@ -52,17 +57,19 @@ def draw_map(rows: Sequence[Row], zones: gpd.GeoDataFrame, title: str) -> bytes:
     )
     axes = list(figure.subplots(lines, columns, squeeze=False).flat)
     for axis, (class_id, class_name) in zip(axes, classes, strict=False):
-        shares = _read_shares([row for row in shown if row["class_id"] == class_id], method)
-        _draw_panel(axis, leaves, shares, class_name, method)
+        _draw_panel(axis, leaves, _Scale([row for row in shown if row["class_id"] == class_id]), class_name)
     for axis in axes[len(classes) :]:
         axis.set_axis_off()
     draw_scale_bar(figure.axes[0])
-    figure.legend(
-        handles=[Patch(label="not published or not observed", **EMPTY)], loc="outside lower right", fontsize=9
-    )
+    if any(row["obs_status"] in MISSING_STATUSES for row in shown):
+        empty = Patch(label="not published or not observed", **EMPTY)
+        figure.legend(handles=[empty], loc="outside lower right", fontsize=9)
     simulated = any(row["is_simulated"] for row in shown)
     warning = "\nSIMULATED reference sample: not a statistic" if simulated else ""
-    figure.suptitle(f"{title}: area by class, {rows[0]['period']}{warning}", fontsize=15, fontweight="bold")
+    measured = "objects" if rows[0]["indicator"] == COUNT else "area"
+    words = f"{title}: {measured} by class, {rows[0]['period']}"
+    fitting = textwrap.fill(words, int(figure.get_figwidth() * _LETTERS_PER_INCH))
+    figure.suptitle(f"{fitting}{warning}", fontsize=15, fontweight="bold")
     figure.supxlabel(_describe(shown, method, simulated, columns), fontsize=9, ha="left", x=0.01)
     return dump_png(figure)
 
@@ -124,52 +131,73 @@ def frame_map(axis: Axes, title: str) -> None:
     axis.set_title(title, fontsize=12)
 
 
-def _read_shares(rows: Sequence[Row], method: str) -> dict[str, float | None]:
-    """Share of the class per zone: of the zone for an estimate, of what was observed for a pixel count."""
-    whole = "zone_area_m2" if method == STRATIFIED else "valid_area_m2"
-    return {
-        row["zone_id"]: None
-        if row["area_m2"] is None
-        else row["area_m2"] / row[whole]
-        if row[whole]
-        else None
-        for row in rows
-    }
+class _Scale:
+    """How the zones of one panel are shaded, and what is written into them."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.is_count = any(row["indicator"] == COUNT for row in rows)
+        self._is_estimate = any(row["method"] == STRATIFIED for row in rows)
+        self.values = {row["zone_id"]: self._shade(row) for row in rows}
+        self.words = {row["zone_id"]: self._write(row) for row in rows}
+        highest = max([value for value in self.values.values() if value is not None], default=1.0)
+        if self.is_count and highest == 0:
+            highest = 1.0
+        steps = _DENSITIES if self.is_count else _SCALES
+        self.limit = next((step for step in steps if highest <= step), highest)
+
+    @property
+    def title(self) -> str:
+        """What the shades are."""
+        if self.is_count:
+            return "objects per km2 of the zone's observed area"
+        whole = "area (estimate)" if self._is_estimate else "observed area (pixel count)"
+        return f"per cent of the zone's {whole}"
+
+    def _shade(self, row: Row) -> float | None:
+        """Per observed km2 for objects; of the zone for an estimate, of what was observed for pixels."""
+        value = row["object_count"] if self.is_count else row["area_m2"]
+        whole = row["zone_area_m2" if self._is_estimate else "valid_area_m2"] / (
+            1e6 if self.is_count else 1.0
+        )
+        return None if value is None or not whole else float(value / whole)
+
+    def _write(self, row: Row) -> str:
+        value = self.values[row["zone_id"]]
+        if value is None:
+            return "not published"
+        return f"{row['object_count']:,}" if self.is_count else f"{value:.1%}"
 
 
-def _draw_panel(
-    axis: Axes, zones: gpd.GeoDataFrame, shares: Mapping[str, float | None], title: str, method: str
-) -> None:
-    values = zones["zone_id"].map(lambda zone_id: shares.get(zone_id)).astype("float64")
+def _draw_panel(axis: Axes, zones: gpd.GeoDataFrame, scale: _Scale, title: str) -> None:
+    values = zones["zone_id"].map(lambda zone_id: scale.values.get(zone_id)).astype("float64")
     published, empty = zones[values.notna()], zones[values.isna()]
-    highest = max([share for share in shares.values() if share is not None], default=1.0)
-    limit = next((limit for limit in _SCALES if highest <= limit), 1.0)
-    scale = Normalize(0, limit)
+    shades = Normalize(0, scale.limit)
     if len(published):
-        published.plot(ax=axis, column=values.dropna(), cmap=COLORMAP, norm=scale)
+        published.plot(ax=axis, column=values.dropna(), cmap=COLORMAP, norm=shades)
     if len(empty):
         empty.plot(ax=axis, **EMPTY)
     zones.boundary.plot(ax=axis, color="0.15", linewidth=0.8)
     words = {
-        zone_id: f"{name}\n{'not published' if math.isnan(value) else f'{value:.1%}'}"
-        for zone_id, name, value in zip(zones["zone_id"], zones["name"], values, strict=True)
+        zone_id: f"{name}\n{scale.words.get(zone_id, 'not published')}"
+        for zone_id, name in zip(zones["zone_id"], zones["name"], strict=True)
     }
-    dark = {zone_id for zone_id, share in shares.items() if share and share > _DARK * limit}
+    dark = {zone_id for zone_id, value in scale.values.items() if value and value > _DARK * scale.limit}
     label_zones(axis, zones, words, dark)
     frame_map(axis, title)
-    whole = "zone's area (estimate)" if method == STRATIFIED else "zone's observed area (pixel count)"
     bar = axis.figure.colorbar(
-        ScalarMappable(scale, COLORMAP), ax=axis, orientation="horizontal", shrink=0.8, aspect=30, pad=0.06
+        ScalarMappable(shades, COLORMAP), ax=axis, orientation="horizontal", shrink=0.8, aspect=30, pad=0.06
     )
-    bar.set_label(f"{title}: per cent of the {whole}", fontsize=9)
+    bar.set_label(f"{title}: {scale.title}", fontsize=9)
     bar.ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    bar.ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if limit >= 0.05 else 1))
+    if not scale.is_count:
+        bar.ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if scale.limit >= 0.05 else 1))
 
 
 def _describe(rows: Sequence[Row], method: str, is_simulated: bool, columns: int) -> str:
     sample = f"{'a SIMULATED' if is_simulated else 'the'} reference sample {rows[0]['sample_id']}"
+    counted = "Object" if rows[0]["indicator"] == COUNT else "Pixel"
     words = {
-        MAP_COUNT: "Pixel counts (MAP_COUNT), experimental: not from a reference sample, no interval.",
+        MAP_COUNT: f"{counted} counts (MAP_COUNT), experimental: not from a reference sample, no interval.",
         STRATIFIED: f"Stratified estimates (STRATIFIED) from {sample}; intervals are in the table.",
     }
     coverages = [row["coverage"] for row in rows]

@@ -24,6 +24,8 @@ class PeriodResult(BaseModel):
     """Rows of the table LINEAGE."""
     tile_uris: tuple[str, ...] = ()
     """Composite tiles, drawn as a map of classes where there are any."""
+    objects_uris: tuple[str, ...] | None = None
+    """The objects of these tiles, drawn as dots on what was observed; None where the model detects none."""
     classes: tuple[LabelClass, ...] = ()
     """The model's classes with their colours."""
 

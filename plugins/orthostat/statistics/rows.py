@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from orthostat import __version__
-from orthostat.aggregation.table import PeriodTable
+from orthostat.aggregation.table import PeriodTable, ZoneAreas
 from orthostat.errors import ConfigurationError
 from orthostat.estimation.estimates import Estimate, PopulationEstimates
 from orthostat.estimation.period import AreaEstimate, ZoneEstimate
@@ -12,7 +12,7 @@ from orthostat.pipelines.config import Pipeline, Publication
 from orthostat.pipelines.window import FREQUENCY
 from orthostat.prediction.classes import LabelClass
 from orthostat.statistics.rules import Published, publish_estimate, publish_map_count
-from orthostat.statistics.schema import MAP_COUNT, STRATIFIED, Row
+from orthostat.statistics.schema import AREA, COUNT, MAP_COUNT, STRATIFIED, Row
 
 CONF_LEVEL = 0.95
 
@@ -39,6 +39,7 @@ def build_rows(
 ) -> list[Row]:
     """A MAP_COUNT row for every zone and published class, a STRATIFIED one where `estimates` has the zone.
 
+    They are of the indicator COUNT where the table holds objects, else of AREA.
     `estimates` are by zone id; text instead of an estimate is the reason why there is none, and stands in the
     note of a row without a value.
     Raises ConfigurationError when the pipeline publishes a class that the model does not know.
@@ -49,17 +50,16 @@ def build_rows(
         for label in published:
             common = {
                 "pipeline": pipeline.name,
-                "indicator": "AREA",
                 "freq": FREQUENCY[pipeline.period],
                 "zone_id": zone.zone_id,
                 "zone_name": zone.name,
                 "class_id": label.class_id,
                 "class_name": label.name,
                 "period": period,
-                "mapped_area_m2": zone.classes.get(label.class_id, 0.0),
                 "zone_area_m2": zone.zone_area_m2,
                 "valid_area_m2": zone.valid_area_m2,
                 "coverage": zone.coverage,
+                **_mapped(zone, label.class_id),
                 **asdict(provenance),
             }
             rows.append(common | _count(common, pipeline.publication))
@@ -115,11 +115,20 @@ def build_accuracy(
     ]
 
 
+def _mapped(zone: ZoneAreas, class_id: int) -> Row:
+    if zone.objects is None:
+        area_m2 = zone.classes.get(class_id, 0.0)
+        return {"indicator": AREA, "mapped_area_m2": area_m2, "mapped_count": None}
+    return {"indicator": COUNT, "mapped_area_m2": None, "mapped_count": zone.objects.get(class_id, 0)}
+
+
 def _count(common: Row, rules: Publication) -> Row:
-    published = publish_map_count(common["mapped_area_m2"], common["coverage"], rules)
+    is_area = common["indicator"] == AREA
+    mapped = common["mapped_area_m2"] if is_area else common["mapped_count"]
+    published = publish_map_count(mapped, common["coverage"], rules, "pixel" if is_area else "object")
     return {
         "method": MAP_COUNT,
-        **published._asdict(),
+        **_show(published, common["indicator"]),
         **_precision(None),
         "sample_size": None,
         "sample_id": None,
@@ -137,10 +146,19 @@ def _estimate(common: Row, estimate: ZoneEstimate | str, pipeline: Pipeline) -> 
         published = publish_estimate(area, common["coverage"], sample["is_simulated"], pipeline.publication)
     return {
         "method": STRATIFIED,
-        **published._asdict(),
-        **_precision(area if published.area_m2 is not None else None),
+        **_show(published, AREA),
+        **_precision(area if published.value is not None else None),
         "sample_size": size,
         **sample,
+    }
+
+
+def _show(published: Published, indicator: str) -> Row:
+    return {
+        "area_m2": published.value if indicator == AREA else None,
+        "object_count": published.value if indicator == COUNT else None,
+        "obs_status": published.obs_status,
+        "obs_note": published.obs_note,
     }
 
 

@@ -13,22 +13,27 @@ from orthostat.pipelines.config import Publication
 class Published(NamedTuple):
     """What the table shows of a figure."""
 
-    area_m2: float | None
-    """None when the figure is not published."""
+    value: float | None
+    """Area in m2 or number of objects; None when the figure is not published."""
     obs_status: str
     obs_note: str | None
     """Reasons of the status, in words."""
 
 
-def publish_map_count(mapped_area_m2: float, coverage: float, rules: Publication) -> Published:
-    """A pixel count: experimental (G), as its error is unknown; missing (O) where too little was seen.
+def publish_map_count(
+    mapped: float, coverage: float, rules: Publication, counted: str = "pixel"
+) -> Published:
+    """A pixel or object count: experimental (G), as its error is unknown; missing (O) where little was seen.
 
-    `coverage` is the share of the zone's area that was observed.
+    `mapped` is an area in m2 or a number of objects, `coverage` the observed share of the zone's area.
     """
     if coverage < rules.min_coverage:
         return Published(None, "O", _too_little_seen(coverage, rules))
-    notes = ["pixel count: no reference sample behind it, no interval", *_doubts_of_coverage(coverage, rules)]
-    return Published(mapped_area_m2, "G", "; ".join(notes))
+    notes = [
+        f"{counted} count: no reference sample behind it, no interval",
+        *_doubts_of_coverage(coverage, rules),
+    ]
+    return Published(mapped, "G", "; ".join(notes))
 
 
 def publish_estimate(

@@ -34,10 +34,14 @@ MISSING_STATUSES = frozenset("HLMOQ")
 """Statuses of a row that has no value."""
 MAP_COUNT = "MAP_COUNT"
 STRATIFIED = "STRATIFIED"
+AREA = "AREA"
+COUNT = "COUNT"
 AREA_TOLERANCE = 1e-6
 """Share of a zone's area by which sums of floating-point areas may differ."""
 
 _PERIOD_PATTERNS = {"M": r"\d{4}-(0[1-9]|1[0-2])", "Q": r"\d{4}-Q[1-4]", "A": r"\d{4}"}
+_VALUE_COLUMNS = {AREA: ("area_m2", "mapped_area_m2"), COUNT: ("object_count", "mapped_count")}
+"""The published figure of an indicator, and what was mapped."""
 _ESTIMATE_COLUMNS = ["std_err_m2", "ci_lower_m2", "ci_upper_m2", "conf_level", "cv_pct"]
 
 
@@ -83,6 +87,25 @@ def _classes_fit_valid_area(frame: pd.DataFrame) -> pd.Series:
     return total <= frame["valid_area_m2"] + AREA_TOLERANCE * frame["zone_area_m2"]
 
 
+def _has_value(frame: pd.DataFrame) -> pd.Series:
+    return frame["area_m2"].notna() | frame["object_count"].notna()
+
+
+def _fits_indicator(frame: pd.DataFrame) -> pd.Series:
+    fits = pd.Series(True, index=frame.index)
+    for indicator, (value, mapped) in _VALUE_COLUMNS.items():
+        is_other = frame["indicator"] != indicator
+        fits &= (is_other & frame[value].isna() & frame[mapped].isna()) | (~is_other & frame[mapped].notna())
+    return fits
+
+
+def _shows_mapped(frame: pd.DataFrame) -> pd.Series:
+    shows = (frame["method"] != MAP_COUNT) | ~_has_value(frame)
+    for value, mapped in _VALUE_COLUMNS.values():
+        shows |= (frame[value] == frame[mapped]).fillna(False).astype(bool)
+    return shows
+
+
 def _rule(name: str, function: Any) -> Check:
     return Check(function, error=name, ignore_na=False)
 
@@ -90,17 +113,19 @@ def _rule(name: str, function: Any) -> Check:
 OBSERVATIONS = DataFrameSchema(
     {
         "pipeline": _text("Name of the pipeline."),
-        "indicator": _text("What is measured.", ["AREA"]),
+        "indicator": _text("AREA: of a class. COUNT: number of objects of a class.", [AREA, COUNT]),
         "freq": _text("Frequency: M month, Q quarter, A year.", ["M", "Q", "A"]),
         "zone_id": _text("Id of the zone in the boundary file."),
         "zone_name": _text("Name of the zone."),
-        "class_id": _count("Id of the class in the class rasters."),
+        "class_id": _count("Id of the class in the model."),
         "class_name": _text("Name of the class."),
         "period": _text("Period of acquisition: 2020-05, 2020-Q2 or 2020."),
         "method": _text(
-            "MAP_COUNT: counted pixels. STRATIFIED: estimate from a sample.", [MAP_COUNT, STRATIFIED]
+            "MAP_COUNT: counted pixels or objects. STRATIFIED: estimate from a sample.",
+            [MAP_COUNT, STRATIFIED],
         ),
-        "area_m2": _number("The published figure; empty is not zero.", nullable=True),
+        "area_m2": _number("The published figure of an AREA row; empty is not zero.", nullable=True),
+        "object_count": _count("The published figure of a COUNT row; empty is not zero.", nullable=True),
         "std_err_m2": _number("Standard error of the estimate.", nullable=True),
         "ci_lower_m2": _number("Lower bound of the confidence interval.", nullable=True),
         "ci_upper_m2": _number("Upper bound of the confidence interval.", nullable=True),
@@ -109,9 +134,12 @@ OBSERVATIONS = DataFrameSchema(
         "sample_size": _count("Sample units in the zone and period.", nullable=True),
         "sample_id": _text("Name and version of the reference sample.", nullable=True),
         "is_simulated": _boolean("Whether the figure is an estimate from a simulated sample."),
-        "mapped_area_m2": _number("Counted pixels of the class times their area."),
+        "mapped_area_m2": _number(
+            "Counted pixels of the class times their area, in an AREA row.", nullable=True
+        ),
+        "mapped_count": _count("Detected objects of the class, in a COUNT row.", nullable=True),
         "zone_area_m2": _number("Area of the zone."),
-        "valid_area_m2": _number("Area of the zone that was observed and classified."),
+        "valid_area_m2": _number("Area of the zone that was observed."),
         "coverage": _number("valid_area_m2 / zone_area_m2.", 0.0, 1.0),
         "scene_count": _count("Scenes of the period."),
         "obs_status": _text("Code of SDMX CL_OBS_STATUS.", STATUS_MEANINGS),
@@ -124,8 +152,13 @@ OBSERVATIONS = DataFrameSchema(
     checks=[
         _rule("the period fits the frequency", _period_fits_freq),
         _rule(
-            f"area_m2 is empty exactly when the status is one of {', '.join(sorted(MISSING_STATUSES))}",
-            lambda frame: frame["area_m2"].isna() == frame["obs_status"].isin(MISSING_STATUSES),
+            f"the figure is empty exactly when the status is one of {', '.join(sorted(MISSING_STATUSES))}",
+            lambda frame: _has_value(frame) != frame["obs_status"].isin(MISSING_STATUSES),
+        ),
+        _rule("a row holds the figures of its indicator and no other", _fits_indicator),
+        _rule(
+            "a COUNT row has the method MAP_COUNT",
+            lambda frame: (frame["indicator"] != COUNT) | (frame["method"] == MAP_COUNT),
         ),
         _rule(
             "ci_lower_m2 <= area_m2 <= ci_upper_m2",
@@ -142,14 +175,7 @@ OBSERVATIONS = DataFrameSchema(
                 & ~frame["is_simulated"]
             ),
         ),
-        _rule(
-            "a published MAP_COUNT row shows the mapped area",
-            lambda frame: (
-                (frame["method"] != MAP_COUNT)
-                | frame["area_m2"].isna()
-                | (frame["area_m2"] == frame["mapped_area_m2"])
-            ),
-        ),
+        _rule("a published MAP_COUNT row shows the mapped area or count", _shows_mapped),
         _rule(
             "a value without a standard error does not have status A",
             lambda frame: frame["std_err_m2"].notna() | (frame["obs_status"] != "A"),

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from orthostat.aggregation.identities import check_identities
 from orthostat.aggregation.table import PeriodTable, read_table
-from orthostat.aggregation.work import TileWork, check_classes, read_work, tile_uri
+from orthostat.aggregation.work import TileWork, check_classes, objects_uri, read_work, tile_uri
 from orthostat.aggregation.zones import ZoneSet, read_pipeline_zones
 from orthostat.errors import SampleError
 from orthostat.estimation.map_classes import read_map_classes
@@ -21,6 +21,8 @@ from orthostat.statistics.rows import Provenance, build_accuracy, build_rows
 from orthostat.statistics.schema import Row
 from orthostat.steps.judge import PeriodWork, read_run_work
 
+_MOST_DOTS = 20_000
+"""More objects than this are drawn by their zones alone: dots would cover one another."""
 _FRAME_TOLERANCE = 0.01
 """Share of a zone's area by which its strata may differ unremarked: whole pixels, a simplified border."""
 
@@ -68,10 +70,10 @@ def estimate_period(
 ) -> tuple[PeriodResult, list[str]]:
     """The result of one period, and what a person should know of it."""
     works = [read_work(uri) for uri in period.work_uris]
-    table = read_table(works, zones, pipeline.grid)
-    check_identities(table)
     predictions = read_predictions(period.item_uris)
     check_classes(predictions)
+    table = read_table(works, zones, pipeline.grid, predictions[0].task)
+    check_identities(table)
     classes = predictions[0].classes
     estimates: dict[str, ZoneEstimate | str] = {}
     accuracy: list[Row] = []
@@ -86,16 +88,23 @@ def estimate_period(
         estimates,
         _provenance(pipeline, period),
     )
+    tiles = [(work, tile) for work in works for tile in work.tiles]
+    objects = None
+    if table.objects is not None:
+        is_drawn = sum(table.objects.kept.values()) <= _MOST_DOTS
+        tiles = tiles if is_drawn else []
+        objects = tuple(objects_uri(work, tile) for work, tile in tiles)
     result = PeriodResult(
         period=period.period,
         inputs_sha256=period.inputs_sha256,
         rows=tuple(rows),
         accuracy=tuple(accuracy),
         lineage=tuple(_lineage(period, uri, p) for uri, p in zip(period.item_uris, predictions, strict=True)),
-        tile_uris=tuple(tile_uri(work, tile) for work in works for tile in work.tiles),
+        tile_uris=tuple(tile_uri(work, tile) for work, tile in tiles),
+        objects_uris=objects,
         classes=classes,
     )
-    return result, [*_describe_coverage(table), *remarks]
+    return result, [*_describe_objects(table), *_describe_coverage(table), *remarks]
 
 
 def _estimate(
@@ -179,6 +188,13 @@ def _lineage(period: PeriodWork, item_uri: str, prediction: Prediction) -> Row:
         "image_etag": prediction.source_etag,
         "inputs_sha256": period.inputs_sha256,
     }
+
+
+def _describe_objects(table: PeriodTable) -> list[str]:
+    if table.objects is None:
+        return []
+    kept, outside = sum(table.objects.kept.values()), sum(table.objects.outside.values())
+    return [f"{kept} objects, {outside} of them in no zone"]
 
 
 def _describe_coverage(table: PeriodTable) -> list[str]:

@@ -6,13 +6,16 @@ from pydantic import BaseModel, ConfigDict
 from rasterio.warp import transform_bounds
 
 from orthostat import __version__, settings, storage
-from orthostat.aggregation.work import plan_work
+from orthostat.aggregation.scene_files import DETECTIONS
+from orthostat.aggregation.work import OBJECTS, plan_work
 from orthostat.aggregation.zones import ZoneSet, read_pipeline_zones
+from orthostat.errors import ConfigurationError
 from orthostat.judgement.judge import Judged, count_verdicts, judge_period
 from orthostat.pipelines.config import Pipeline
 from orthostat.pipelines.window import period_window
 from orthostat.planning.manifest import write_manifest
 from orthostat.planning.plan import Plan, pipeline_ledger
+from orthostat.prediction.item import Prediction
 from orthostat.scenes.archive import list_scenes
 from orthostat.statistics.vintages import ReleasedPeriod, current_periods
 
@@ -105,21 +108,37 @@ def select_used(judged: Sequence[Judged]) -> list[Judged]:
 
 
 def digest_inputs(pipeline: Pipeline, used: Sequence[Judged], zones: ZoneSet) -> str:
-    """Digest of all that decides a period's figures: labels, grid, rule, zones, sample, rules, code."""
+    """Digest of all that decides a period's figures: labels, grid, rule, zones, sample, rules, code.
+
+    Raises ConfigurationError where a sample, which estimates areas, stands behind objects.
+    """
+    rules = {"zones", "grid", "period", "rule", "sample", "publication"}
+    if any(one.prediction.task == OBJECTS for one in used):
+        rules.add("merge_threshold")
+        if pipeline.sample is not None:
+            raise ConfigurationError(
+                f"pipeline '{pipeline.name}' has a reference sample, which estimates areas, and a model that "
+                "detects objects; remove 'sample' from the pipeline file: objects are counted, not estimated"
+            )
     sample = [pipeline.sample.uri, pipeline.sample.strata_uri] if pipeline.sample else []
     return storage.digest(
         {
             "labels": {
-                one.item_uri.removeprefix(pipeline.output): one.prediction.labels.sha256 for one in used
+                one.item_uri.removeprefix(pipeline.output): _digest_files(one.prediction) for one in used
             },
             "zones": zones.digest(),
             "code": __version__,
             "sample": {uri: storage.describe(uri).etag for uri in sample},
-            "pipeline": pipeline.model_dump(
-                mode="json", include={"zones", "grid", "period", "rule", "sample", "publication"}
-            ),
+            "pipeline": pipeline.model_dump(mode="json", include=rules),
         }
     )
+
+
+def _digest_files(prediction: Prediction) -> str | list[str]:
+    """Digests of the files that the figures are made of."""
+    if prediction.task != OBJECTS:
+        return prediction.labels.sha256
+    return [prediction.labels.sha256, prediction.files[DETECTIONS].sha256]
 
 
 def plan_period(
