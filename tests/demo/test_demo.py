@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections import defaultdict
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import rasterio
 
 from orthostat import settings
 from orthostat.local import services
+from orthostat.planning.manifest import Recipe
+from orthostat.prediction.images import predict_images
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "build" / "demo"
@@ -94,10 +97,48 @@ def test_synthetic_series_has_estimates_that_hold_the_truth() -> None:
     assert sum(held) / len(held) > 0.85
 
 
-@pytest.mark.parametrize("name", ["landsat", "synthetic"])
+@pytest.mark.parametrize("name", ["landsat", "synthetic", "trees"])
 def test_release_has_all_its_files_and_maps(name: str) -> None:
     files = {path.name for path in (RESULTS / name).iterdir()}
     assert files >= FILES
     assert any(file.startswith("map-") and file.endswith(".png") for file in files)
     release = json.loads((RESULTS / name / "release.json").read_text())
     assert release["release_id"] in {row["release_id"] for row in read(name)}
+
+
+def test_trees_are_counted_once_and_next_to_what_people_boxed(tmp_path: Path) -> None:
+    """Scenes overlap by 30 m: counted scene by scene, the trees would be more."""
+    counts = {row["zone_id"]: int(row["object_count"]) for row in read("trees")}
+    with (ROOT / "demo/trees/truth.csv").open(newline="") as lines:
+        boxed = {row["zone_id"]: int(row["count"]) for row in csv.DictReader(lines)}
+    assert counts.keys() == boxed.keys()
+    assert 0.7 < sum(counts.values()) / sum(boxed.values()) < 1.3
+    for row in read("trees"):
+        assert (row["indicator"], row["period"], row["method"]) == ("COUNT", "2019", "MAP_COUNT")
+        assert (row["obs_status"], row["area_m2"], row["std_err_m2"]) == ("G", "", "")
+        assert float(row["coverage"]) > 0.9
+    scenes = [str(path) for path in sorted((ROOT / "demo/trees/scenes").glob("*.tif"))]
+    recipe = Recipe(bundle=str(ROOT / "demo/trees/bundle/trees.zip"), engine="onnx")
+    items = predict_images(recipe, scenes, str(tmp_path))
+    each = sum(item["properties"]["orthostat:counts"]["0"] for item in items)
+    assert sum(counts.values()) < 0.95 * each
+
+
+@pytest.mark.skipif("OTHER_ENGINE" not in os.environ, reason="OTHER_ENGINE names no tables of another engine")
+@pytest.mark.parametrize("name", ["landsat", "synthetic", "trees"])
+def test_another_engine_gives_the_same_table(name: str) -> None:
+    """Labels may differ where two classes tie: a pixel or an object of thousands."""
+    with Path(os.environ["OTHER_ENGINE"], name, "statistics.csv").open(newline="") as lines:
+        others = list(csv.DictReader(lines))
+    rows = read(name)
+    assert len(rows) == len(others) > 0
+    for row, other in zip(rows, others, strict=True):
+        for column, value in row.items():
+            if column in {"inputs_sha256", "release_id", "obs_note"}:
+                continue
+            if column == "mapped_count" or column == "object_count":
+                assert abs(int(value or 0) - int(other[column] or 0)) <= 1
+            elif column.endswith(("_m2", "_pct")) and value:
+                assert float(value) == pytest.approx(float(other[column]), rel=1e-4)
+            else:
+                assert value == other[column], column

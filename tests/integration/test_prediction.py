@@ -191,10 +191,14 @@ def test_detections_equal_raster_visions(tmp_path, engine, options, monkeypatch)
     theirs = read_boxes(raster_vision.predict(bundle, image, tmp_path / "theirs.json"), image)
     assert len(set(ours.class_ids)) > 1
     assert len(ours.class_ids) > 30
-    is_inside = (theirs.corners[:, 0] < 210) & (theirs.corners[:, 1] < 330)  # others touch no pixel
-    assert len(ours.class_ids) == is_inside.sum()
+    # Beyond the image's edge all is 0, and what a network finds there ties: either box of two may stay.
+    is_told, is_ours = (
+        ((boxes.corners[:, :2] + boxes.corners[:, 2:]) / 2 < (200, 320)).all(axis=1)
+        for boxes in (theirs, ours)
+    )
+    assert is_told.sum() == is_ours.sum() > 30
     # Raster Vision cuts off fractions of pixels, and boxes of equal scores may change places.
-    for number in np.flatnonzero(is_inside):
+    for number in np.flatnonzero(is_told):
         corners, class_id, score = theirs.corners[number], theirs.class_ids[number], theirs.scores[number]
         is_same = np.abs(ours.corners - corners).max(axis=1) < 1.001
         is_same &= (np.array(ours.class_ids) == class_id) & (np.abs(ours.scores - score) < 1e-5)
