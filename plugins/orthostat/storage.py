@@ -44,6 +44,11 @@ def is_s3(uri: str) -> bool:
     return uri.startswith("s3://")
 
 
+def absolute(uri: str) -> str:
+    """A local path that still means the same file when it is read elsewhere; S3 URIs as they are."""
+    return uri if is_s3(uri) else str(Path(uri).resolve())
+
+
 def split_s3(uri: str) -> tuple[str, str]:
     """Bucket and key of an `s3://` URI. Raises StorageError when it names no bucket."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")

@@ -104,6 +104,19 @@ def test_a_detector_looks_twice_by_default(tmp_path):
     assert (options.stride, options.score_threshold, options.merge_threshold) == (32, 0.7, 0.5)
 
 
+@pytest.mark.parametrize(
+    ("task", "wanted", "names"),
+    [
+        ("semantic_segmentation", {"score_threshold": 0.5}, "score_threshold"),
+        ("chip_classification", {"smooth": True, "polygons": True}, "smooth, polygons"),
+        ("object_detection", {"crop_size": 0}, "crop_size"),
+    ],
+)
+def test_options_that_mean_nothing_for_a_task_are_refused(tmp_path, task, wanted, names):
+    with pytest.raises(BundleError, match=rf"{names} mean nothing for m\.zip, a bundle for {task}; leave"):
+        resolve(tmp_path, task, **wanted)
+
+
 @pytest.mark.parametrize("wanted", [{"stride": 65}, {"stride": 40, "crop_size": 13}])
 def test_options_that_leave_pixels_out_are_refused(tmp_path, wanted):
     with pytest.raises(BundleError, match=r"which leaves pixels unpredicted; give a smaller stride"):

@@ -89,6 +89,38 @@ def test_the_item_of_a_replaced_image_does_not_stay_beside_its_failure(tmp_path,
     assert "item.json" not in left
 
 
+@pytest.mark.parametrize("name", ["labels.tif", "preview.png", "item.json"])
+def test_an_image_is_never_written_over(tmp_path, arguments, name, capsys):
+    image = write_image(tmp_path / "out" / name, VALUES)
+    before = image.read_bytes()
+    (tmp_path / "link.tif").symlink_to(image)
+    for uri in (image, tmp_path / "link.tif"):
+        assert main([*arguments, "--image", str(uri)]) == 1
+        assert f"{name} is an input, and would be replaced; give another output" in capsys.readouterr().err
+    assert image.read_bytes() == before
+
+
+def test_what_another_model_left_in_the_same_place_goes(tmp_path, arguments):
+    image = write_image(tmp_path / "one.tif", VALUES)
+    assert main([*arguments, "--image", str(image), "--smooth", "--scores", "--polygons"]) == 0
+    assert (tmp_path / "out" / "scores.tif").is_file()
+    assert main([*arguments, "--image", str(image)]) == 0
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"item.json", "labels.tif", "preview.png"}
+    image.write_text("hello")
+    assert main([*arguments, "--image", str(image)]) == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["failure.json"]
+
+
+def test_an_interrupted_command_says_so_in_a_line(tmp_path, arguments, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(InThisProcess, "predict", interrupt)
+    image = write_image(tmp_path / "one.tif", VALUES)
+    assert main([*arguments, "--image", str(image)]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "error: interrupted"
+
+
 def test_a_wrong_digest_is_an_error(tmp_path, arguments, capsys):
     image = write_image(tmp_path / "one.tif", VALUES)
     assert main([*arguments, "--image", str(image), "--sha256", "ab" * 32]) == 1
@@ -101,7 +133,7 @@ def test_a_wrong_digest_is_an_error(tmp_path, arguments, capsys):
         (["--chip-size", "0"], "--chip-size 0: Input should be greater than or equal to 16"),
         (["--batch-size", "-1"], "--batch-size -1: Input should be greater"),
         (["--score-threshold", "1.5"], "--score-threshold 1.5: .* less than or equal to 1"),
-        (["--scores"], "scores are kept only where they are averaged; ask for smooth"),
+        (["--scores"], "are kept only where they are averaged; ask for smooth"),
     ],
 )
 def test_options_out_of_range_are_named(tmp_path, arguments, option, message, capsys):

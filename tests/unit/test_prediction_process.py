@@ -1,9 +1,13 @@
 """The process of a model: what the parent says when it ends, hangs or fails, and how it goes on."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from orthostat import storage
@@ -17,6 +21,7 @@ from tests.onnx_bundle import write_onnx_bundle
 from tests.unit import misbehaving_child as acts
 from tests.unit.prediction_images import key_of, make_batch, make_recipe, write_image
 
+ROOT = Path(__file__).parents[2]
 VALUES = np.array([[[0, 50, 200], [150, 0, 101]]], dtype=np.uint16)
 
 
@@ -44,7 +49,7 @@ def reason_of(tmp_path: Path, act: int) -> str:
     ("act", "reason"),
     [
         (acts.EXIT, "ended by itself with exit code 0"),
-        (acts.LEAVE, "ended by itself with exit code 3; it printed: the last words"),
+        (acts.LEAVE, "ended by itself with exit code 3; .*it printed: the last words"),
         (acts.KILL, r"was killed \(SIGKILL\), as by the kernel when memory runs out; give it more memory"),
         (acts.SEGFAULT, "was ended by SIGSEGV"),
         (acts.RAISE, r"the model failed on .*B\.tif: RuntimeError: CUDA error"),
@@ -132,6 +137,29 @@ def test_a_failure_while_predicting_leaves_no_process_behind(tmp_path, misbehavi
         with pytest.raises(ModelError):
             process.predict(image, "a.tif", None, tmp_path / "files")
         assert started.poll() is not None
+
+
+def test_a_killed_parent_leaves_no_model_behind(tmp_path):
+    """Not even one that hangs and will never look at its pipe again."""
+    write_scene(tmp_path, "A", acts.HANG)
+    recipe = make_recipe(tmp_path)
+    program = (
+        "import sys; from orthostat.cli.main import main; from orthostat.prediction import process; "
+        f"process._PROGRAM = ({str(Path(acts.__file__))!r},); main(sys.argv[1:])"
+    )
+    command = ["predict", "--bundle", recipe.bundle, "--image", str(tmp_path / "scenes/A.tif")]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program, *command, "--output", str(tmp_path / "out"), "--engine", "onnx"],
+        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT / "plugins")},
+        stderr=subprocess.PIPE,
+    )
+    assert parent.stderr is not None
+    while b"loaded on" not in parent.stderr.readline():
+        assert parent.poll() is None
+    child = psutil.Process(parent.pid).children()[0]
+    parent.kill()
+    parent.wait()
+    assert child.wait(timeout=20) is not None or not child.is_running()
 
 
 def test_two_recipes_never_share_a_process(tmp_path):

@@ -44,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _show(error.result)
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     return 0
 
 

@@ -6,7 +6,9 @@ the bundle's code prints goes to stderr; the pipe carries JSON alone.
 
 import json
 import os
+import signal
 import sys
+import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ BUNDLE, IMAGE = "{bundle}", "{image}"
 def main() -> None:
     """Open the bundle that the first message names, then predict an image per message."""
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     pipe = Connection(int(sys.argv[1]))
     engine = _open(pipe, json.loads(pipe.recv_bytes()))
     while engine is not None:
@@ -32,6 +35,12 @@ def main() -> None:
         except EOFError:
             return
         _predict(pipe, engine, order)
+
+
+def _end_with_parent() -> None:
+    """Leave nothing behind when the parent is killed: its end of stdin closes, whatever the model does."""
+    os.read(sys.stdin.fileno(), 1)  # a buffered read would hold a lock that the end of the interpreter needs
+    os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
 def _open(pipe: Connection, order: dict[str, Any]) -> Engine | None:

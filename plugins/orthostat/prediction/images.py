@@ -2,7 +2,7 @@
 
 from collections import Counter
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from orthostat import storage
@@ -11,7 +11,7 @@ from orthostat.layout import PredictionKey
 from orthostat.planning.manifest import Recipe
 from orthostat.prediction.batch import predict_each
 from orthostat.prediction.failure import Failure
-from orthostat.prediction.scene import Work, record_failure
+from orthostat.prediction.scene import PRODUCTS, Work, record_failure, refuse_inputs_as_outputs
 from orthostat.prediction.stac import from_stac, to_stac
 from orthostat.scenes.scene import Scene
 
@@ -20,7 +20,8 @@ def predict_images(recipe: Recipe, images: list[str], output: str) -> list[dict[
     """Predict images with one bundle; returns their Items in the order of the images.
 
     One image: its files and `item.json` straight under `output`; several: a folder for each, named by the
-    image's stem. Raises ConfigurationError before any work when two images have the same stem, BundleError
+    image's stem. Raises ConfigurationError before any work when two images
+    have the same stem or an input would be written over, BundleError
     when the bundle cannot be used, and SceneError, after the others are done, naming each failed image;
     its `result` are the others' Items. An Item of other bytes at that place is removed first.
     """
@@ -31,8 +32,10 @@ def predict_images(recipe: Recipe, images: list[str], output: str) -> list[dict[
             f"several images are named {doubled}, and each gets a folder of its name under {output}; "
             "rename them, or run them one by one with an --output each"
         )
-    root = _absolute(output)
+    root = storage.absolute(output)
     folders = [root] if len(images) == 1 else [storage.join(root, name) for name in names]
+    for folder in folders:
+        refuse_inputs_as_outputs([recipe.bundle, *images], PredictionKey(folder))
     work, failures = [], []
     for image, name, folder in zip(images, names, folders, strict=True):
         try:
@@ -61,11 +64,13 @@ def _remove_outdated(scene: Scene, key: PredictionKey) -> None:
         return
     if from_stac(storage.read_json(key.item), key.item).source_etag != scene.etag:
         storage.delete(key.item)
+        for name in PRODUCTS:
+            storage.delete(key.file(name))
 
 
 def describe_image(image: str, name: str) -> Scene:
     """The image as a scene, acquired when it was last modified. Raises StorageError when it is missing."""
-    found = storage.describe(_absolute(image))
+    found = storage.describe(storage.absolute(image))
     return Scene(
         scene_id=name,
         image_uri=found.uri,
@@ -79,11 +84,11 @@ def describe_image(image: str, name: str) -> Scene:
 def _record_missing(image: str, name: str, folder: str, error: StorageError) -> Failure:
     never = datetime.fromtimestamp(0, UTC)
     scene = Scene(
-        scene_id=name, image_uri=_absolute(image), etag="", size_bytes=0, last_modified=never, acquired=never
+        scene_id=name,
+        image_uri=storage.absolute(image),
+        etag="",
+        size_bytes=0,
+        last_modified=never,
+        acquired=never,
     )
     return record_failure(Work(scene, PredictionKey(folder)), "runtime", error)
-
-
-def _absolute(uri: str) -> str:
-    """A local path that still means the same file when it is read elsewhere; S3 URIs as they are."""
-    return uri if storage.is_s3(uri) else str(Path(uri).resolve())

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from orthostat.errors import BundleError, SceneError
+from orthostat.errors import SceneError
 from orthostat.pipelines.options import PredictOptions
 from orthostat.prediction.cells import classify_image
 from orthostat.prediction.classes import LabelClass
@@ -67,7 +67,7 @@ def predict_local(
 ) -> Facts:
     """Predict the image at `path`, which errors call `name`, into files below `folder`.
 
-    Raises SceneError when the image cannot be used, BundleError when what is wanted does not fit the model.
+    Raises SceneError when the image cannot be used.
     """
     with open_image(path, name, fill) as image:
         channels = _channels(engine, image)
@@ -105,8 +105,6 @@ Outcome = tuple[dict[int, int], dict[int, int] | None]
 def _segment(
     engine: Engine, image: Image, channels: list[int], folder: Path, wanted: PredictOptions, done: "_Progress"
 ) -> Outcome:
-    if wanted.scores and not engine.options.is_smooth:
-        raise BundleError("scores are kept only where they are averaged; ask for smooth as well")
     classes = engine.description.classes
     plain, plain_scores = folder / "plain.tif", folder / "plain-scores.tif"
     with ExitStack() as stack:

@@ -14,6 +14,21 @@ _CHIP_SIZE, _BATCH_SIZE, _THRESHOLD = 300, 8, 0.5
 """Raster Vision's defaults (core/rv_pipeline/rv_pipeline_config.py and object_detection_config.py)."""
 
 
+_FOREIGN = {
+    "semantic_segmentation": ("score_threshold", "merge_threshold"),
+    "chip_classification": (
+        "score_threshold",
+        "merge_threshold",
+        "crop_size",
+        "smooth",
+        "scores",
+        "polygons",
+    ),
+    "object_detection": ("crop_size", "smooth", "scores", "polygons"),
+}
+"""Options that mean nothing for a task."""
+
+
 @dataclass(frozen=True)
 class ModelOptions:
     """How a model goes over an image."""
@@ -37,11 +52,7 @@ class ModelOptions:
 
     def told(self, task: Task) -> dict[str, Any]:
         """What an Item says of them: those that mean something for the task."""
-        foreign = {
-            "semantic_segmentation": {"score_threshold", "merge_threshold"},
-            "chip_classification": {"score_threshold", "merge_threshold", "crop_size", "is_smooth"},
-            "object_detection": {"crop_size", "is_smooth"},
-        }[task]
+        foreign = {*_FOREIGN[task], *(("is_smooth",) if "smooth" in _FOREIGN[task] else ())}
         return {name: value for name, value in asdict(self).items() if name not in foreign}
 
     @property
@@ -51,10 +62,12 @@ class ModelOptions:
 
 
 def resolve_options(model: Description, wanted: PredictOptions, uri: str) -> ModelOptions:
-    """The bundle's own options where nothing else is wanted. Raises BundleError when they leave pixels out.
+    """The bundle's own options where nothing else is wanted. Raises BundleError when they leave pixels out,
+    or mean nothing for the bundle's task.
 
     Another chip size than the bundle's goes without the overlap and crop of the bundle's own.
     """
+    _check_wanted(model.task, wanted, uri)
     own = model.predict_options
     size = own.get("chip_sz") or _CHIP_SIZE
     stride, crop = own.get("stride"), own.get("crop_sz")
@@ -70,16 +83,29 @@ def resolve_options(model: Description, wanted: PredictOptions, uri: str) -> Mod
         _crop(_first(wanted.crop_size, crop), size, stride) if model.task == "semantic_segmentation" else None
     )
     _check(size, stride, crop, uri)
+    is_smooth = _first(wanted.smooth, model.is_smooth)
+    if wanted.scores and not is_smooth:
+        raise BundleError(f"scores of {uri} are kept only where they are averaged; ask for smooth as well")
     return ModelOptions(
         chip_size=size,
         stride=stride,
         crop_size=crop,
         batch_size=_first(wanted.batch_size, own.get("batch_sz"), _BATCH_SIZE),
-        is_smooth=_first(wanted.smooth, model.is_smooth),
+        is_smooth=is_smooth,
         score_threshold=_first(wanted.score_threshold, own.get("score_thresh"), _THRESHOLD),
         merge_threshold=_first(wanted.merge_threshold, own.get("merge_thresh"), _THRESHOLD),
         channel_order=_first(wanted.channel_order, model.channel_order),
     )
+
+
+def _check_wanted(task: Task, wanted: PredictOptions, uri: str) -> None:
+    asked = [
+        name
+        for name in _FOREIGN[task]
+        if getattr(wanted, name) is not None and getattr(wanted, name) is not False
+    ]
+    if asked:
+        raise BundleError(f"{', '.join(asked)} mean nothing for {uri}, a bundle for {task}; leave them out")
 
 
 def _first(*values: Any) -> Any:

@@ -41,6 +41,7 @@ _ALLOCATOR = {
 _PROGRAM = ("-m", "orthostat.prediction.child")
 _GDAL_CACHE_MB = 64
 _LAST_LINES = 20
+_CURE = "see whether `rastervision predict` runs with this bundle and image"
 _LONGEST_LINE = 500
 _FAREWELL_SECONDS = 5
 
@@ -69,6 +70,8 @@ class ModelProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None and self._process is not None:
+            self._kill()  # whoever interrupts does not wait for a model that may hang
         self.close()
 
     @property
@@ -84,7 +87,7 @@ class ModelProcess:
         self._pipe, theirs = Pipe()
         self._process = subprocess.Popen(
             [sys.executable, *_PROGRAM, str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # never written to: it closes when this process ends, however it does
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=[theirs.fileno()],
@@ -162,6 +165,8 @@ class ModelProcess:
             except subprocess.TimeoutExpired:
                 log.debug("the process of the model does not end by itself")
             self._kill()
+            if self._process.stdin is not None:
+                self._process.stdin.close()
             self._process = None
 
     def _kill(self) -> None:
@@ -207,8 +212,8 @@ class ModelProcess:
                 "it more memory, or a smaller batch_size or chip_size"
             )
         if code < 0:
-            return f"the process of the model was ended by {signal.Signals(-code).name}"
-        return f"the process of the model ended by itself with exit code {code}"
+            return f"the process of the model was ended by {signal.Signals(-code).name}; {_CURE}"
+        return f"the process of the model ended by itself with exit code {code}; {_CURE}"
 
     def _told(self) -> str:
         """What the process printed last."""

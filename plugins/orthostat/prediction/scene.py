@@ -1,13 +1,14 @@
 """Predicting one scene: the model's process makes local files of it, and these are stored and committed."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from orthostat import __version__, storage
-from orthostat.errors import OrthostatError, SceneError
+from orthostat.errors import ConfigurationError, OrthostatError, SceneError
 from orthostat.layout import PredictionKey
 from orthostat.planning.manifest import Recipe
 from orthostat.prediction.failure import Failure
@@ -19,6 +20,21 @@ from orthostat.prediction.stac import media_type, to_stac
 from orthostat.scenes.scene import Scene
 
 _GEOJSON = "application/geo+json"
+PRODUCTS = (
+    *("labels.tif", "observed.tif", "scores.tif", "preview.png"),
+    *("cells.parquet", "detections.parquet", "polygons.parquet"),
+)
+"""Every file that a prediction may have."""
+
+
+def refuse_inputs_as_outputs(inputs: Sequence[str], key: PredictionKey) -> None:
+    """Raises ConfigurationError when a file of the prediction would be written over what is read."""
+    read = {storage.absolute(uri) for uri in inputs}
+    for name in (*PRODUCTS, "item.json", "failure.json"):
+        if storage.absolute(key.file(name)) in read:
+            raise ConfigurationError(
+                f"{key.file(name)} is an input, and would be replaced; give another output"
+            )
 
 
 @dataclass(frozen=True)
@@ -63,6 +79,9 @@ def commit_scene(process: ModelProcess, recipe: Recipe, work: Work, facts: Facts
         prediction = _describe(process, recipe, work, facts, files)
         storage.write_bytes(work.key.item, storage.dump_json(to_stac(prediction)), _GEOJSON)
         storage.delete(work.key.failure)
+        if work.is_on_demand:  # what another model or other options left in the same place
+            for name in set(PRODUCTS) - set(files):
+                storage.delete(work.key.file(name))
         return prediction
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -99,7 +99,7 @@ def _properties(prediction: Prediction) -> dict[str, Any]:
         "orthostat:source_last_modified": prediction.source_last_modified.isoformat(),
         "orthostat:source_crs": prediction.source_crs,
         "orthostat:source_shape": list(prediction.source_shape),
-        "orthostat:histogram": _with_text_keys(prediction.histogram),
+        **_pixels(prediction),
         "orthostat:valid_fraction": prediction.valid_fraction,
         "orthostat:value_ranges": [pair and list(pair) for pair in prediction.value_ranges],
     }
@@ -183,7 +183,7 @@ def _from_stac(item: dict[str, Any]) -> Prediction:
             LabelClass(entry["value"], entry["name"], entry["color_hint"])
             for entry in output["classification:classes"]
         ),
-        histogram=_with_number_keys(properties["orthostat:histogram"]),
+        histogram=_read_pixels(properties),
         counts=None if counts is None else _with_number_keys(counts),
         valid_fraction=properties["orthostat:valid_fraction"],
         value_ranges=tuple(pair and (pair[0], pair[1]) for pair in properties["orthostat:value_ranges"]),
@@ -204,6 +204,20 @@ def _from_stac(item: dict[str, Any]) -> Prediction:
         software=properties["processing:software"],
         cloud_cover_pct=properties.get("eo:cloud_cover"),
     )
+
+
+def _pixels(prediction: Prediction) -> dict[str, Any]:
+    """What pixels are counted: those of each class, or for a detector those that were observed."""
+    if prediction.task == "object_detection":
+        return {"orthostat:observed_pixels": sum(prediction.histogram.values())}
+    return {"orthostat:histogram": _with_text_keys(prediction.histogram)}
+
+
+def _read_pixels(properties: dict[str, Any]) -> dict[int, int]:
+    if "orthostat:observed_pixels" in properties:
+        observed = properties["orthostat:observed_pixels"]
+        return {0: observed} if observed else {}
+    return _with_number_keys(properties["orthostat:histogram"])
 
 
 def _projection(crs: str | None) -> dict[str, Any]:

@@ -11,7 +11,15 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from orthostat import __version__
-from orthostat.errors import BundleError, MissingError, OrthostatError, RefusedError, SceneError, StorageError
+from orthostat.errors import (
+    BundleError,
+    ConfigurationError,
+    MissingError,
+    OrthostatError,
+    RefusedError,
+    SceneError,
+    StorageError,
+)
 from orthostat.planning.manifest import Recipe
 from orthostat.service.predictor import Predictor
 
@@ -23,6 +31,7 @@ S3Uri = Annotated[str, Field(pattern=r"^s3://[^/]+/.+", examples=["s3://bucket/k
 _STATUS: dict[type[OrthostatError], int] = {
     RefusedError: 403,
     MissingError: 404,
+    ConfigurationError: 422,
     SceneError: 422,
     BundleError: 422,
     StorageError: 502,

@@ -17,7 +17,7 @@ from orthostat.planning.manifest import Recipe
 from orthostat.prediction.batch import open_model
 from orthostat.prediction.images import describe_image
 from orthostat.prediction.process import ModelProcess
-from orthostat.prediction.scene import Work, predict_scene
+from orthostat.prediction.scene import Work, predict_scene, refuse_inputs_as_outputs
 from orthostat.prediction.stac import to_stac
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ class Predictor:
                 f"bundle {recipe.bundle} with sha256 {sha256} is none of the {len(self._allowed)} that this "
                 "service opens; start it with --sha256 for this one too"
             )
+        refuse_inputs_as_outputs([recipe.bundle, image], PredictionKey(output))
         started = time.monotonic()
         with self._lock:
             process = self._warm_process(recipe)
