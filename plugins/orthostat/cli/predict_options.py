@@ -58,7 +58,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--update-stats",
         action="store_true",
-        help="scale pixels by the image's own statistics, of all its pixels that are not 0",
+        help="scale pixels by the image's own statistics, of all pixels that are not 0 (Raster Vision 0.31 "
+        "takes such an option, and ignores it)",
     )
     group.add_argument(
         "--scores",
