@@ -3,6 +3,8 @@ UV := .uv/bin/uv
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 PYTHON ?= python3.11
+# The demo by the other engine has services of its own: neither finds the other's runs.
+OTHER_LOCAL := .local/raster-vision
 BEGAN := $(shell date +%s)
 export PYTHONUNBUFFERED = 1
 
@@ -33,13 +35,15 @@ $(UV):
 	@touch $@
 
 demo: $(if $(filter raster-vision,$(ENGINE)),setup,.venv/.light) ## the main job on real scenes; ENGINE=raster-vision with PyTorch
-	@DEMO_BEGAN=$(BEGAN) $(BIN)/python -m demo $(or $(ENGINE),auto)
+	@DEMO_BEGAN=$(BEGAN) $(if $(filter raster-vision,$(ENGINE)),ORTHOSTAT_LOCAL_DIR=$(OTHER_LOCAL)) \
+		$(BIN)/python -m demo $(or $(ENGINE),auto)
 
 up: .venv/.light ## start PostgreSQL, S3 and Airflow on loopback
 	@$(BIN)/orthostat local up
 
 down: ## stop what `make up` or `make demo` started
 	@if [ -x $(BIN)/orthostat ]; then $(BIN)/orthostat local down; fi
+	@if [ -e $(OTHER_LOCAL) ]; then ORTHOSTAT_LOCAL_DIR=$(OTHER_LOCAL) $(BIN)/orthostat local down; fi
 
 test: setup ## every test
 	@$(BIN)/pytest tests

@@ -65,12 +65,16 @@ def run_demo(engine: EngineChoice = "auto") -> None:
 
 
 def choose_engine(local_dir: Path, engine: EngineChoice) -> None:
-    """Stop services that were started for another engine: they keep their environment."""
+    """Say what `auto` means to the services. Raises ServiceError when they were made for another engine."""
+    is_new = not (local_dir / "config.json").is_file()
     chosen = configuration.read(local_dir)
-    if chosen.engine != engine:
-        say(f"the services that run are for the engine {chosen.engine}: stopping them")
-        services.stop(local_dir)
+    if is_new:
         configuration.write(local_dir, chosen.model_copy(update={"engine": engine}))
+    elif chosen.engine != engine:
+        raise ServiceError(
+            f"the services in {local_dir} are for the engine {chosen.engine}, not {engine}; set "
+            "ORTHOSTAT_LOCAL_DIR to another folder, or run make down and remove this one"
+        )
 
 
 def say(text: str) -> None:
