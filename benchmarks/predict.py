@@ -15,19 +15,20 @@ from benchmarks.measure import Cost, measure, predict, raster_vision, tell
 
 # Made by processes of their own: a child's peak memory counts that of the process that it was forked from.
 UNET = (sys.executable, "-m", "benchmarks.unet")
+IMAGES = (sys.executable, "-m", "benchmarks.images")
 ONNX = ("--engine", "onnx")
 TORCH = ("--engine", "raster-vision")
 
 
 def write_bundle(path: Path, stride: int | None = None) -> Path:
     """A small U-Net."""
-    subprocess.run([*UNET, "bundle", path, *([] if stride is None else [str(stride)])], check=True)
+    subprocess.run([*UNET, path, *([] if stride is None else [str(stride)])], check=True)
     return path
 
 
 def write_image(path: Path, side: int, *, half_empty: bool = False) -> Path:
     """A square image."""
-    subprocess.run([*UNET, "image", path, str(side), *(["half"] if half_empty else [])], check=True)
+    subprocess.run([*IMAGES, path, str(side), *(["half"] if half_empty else [])], check=True)
     return path
 
 

@@ -1,14 +1,12 @@
 # mypy: disable-error-code="attr-defined, call-arg, no-untyped-call, arg-type"
 # (Raster Vision's exports and pydantic's defaults are invisible to mypy)
-"""A small U-Net with random weights whose labels vary, as a bundle of Raster Vision, and images for it."""
+"""A small U-Net with random weights whose labels vary, as a bundle of Raster Vision."""
 
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-import rasterio
 import torch
 from rastervision.core.data import (
     ClassConfig,
@@ -90,41 +88,10 @@ def write_bundle(path: Path, **options: int) -> Path:
     return path
 
 
-def write_image(path: Path, side: int, *, half_empty: bool = False) -> Path:
-    """A square uint8 image of patches with noise, tiled, deflated; the right half without data if asked."""
-    generator = np.random.default_rng(side)
-    profile = {
-        "driver": "GTiff",
-        "width": side,
-        "height": side,
-        "count": 3,
-        "dtype": "uint8",
-        "crs": "EPSG:32633",
-        "transform": rasterio.Affine(1, 0, 500000, 0, -1, 4983400),
-        "nodata": 0,
-        "tiled": True,
-        "compress": "deflate",
-        "BIGTIFF": "IF_SAFER",
-    }
-    with rasterio.open(path, "w", **profile) as dataset:
-        for top in range(0, side, 256):
-            rows = min(256, side - top)
-            patches = generator.integers(20, 230, (3, rows // 32 + 1, side // 32 + 1))
-            strip = patches.repeat(32, axis=1).repeat(32, axis=2)[:, :rows, :side]
-            strip = np.clip(strip + generator.integers(-15, 16, strip.shape), 1, 255).astype(np.uint8)
-            if half_empty:
-                strip[:, :, side // 2 :] = 0
-            dataset.write(strip, window=((top, top + rows), (0, side)))
-    return path
-
-
 def main() -> None:
-    """Write a bundle, `bundle PATH [STRIDE]`, or an image, `image PATH SIDE [half]`."""
-    kind, path, *rest = sys.argv[1:]
-    if kind == "bundle":
-        write_bundle(Path(path), **({"stride": int(rest[0])} if rest else {}))
-    else:
-        write_image(Path(path), int(rest[0]), half_empty=rest[1:] == ["half"])
+    """Write a bundle: PATH [STRIDE]."""
+    path, *rest = sys.argv[1:]
+    write_bundle(Path(path), **({"stride": int(rest[0])} if rest else {}))
 
 
 if __name__ == "__main__":
