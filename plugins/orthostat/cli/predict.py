@@ -30,11 +30,16 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         "--image", required=True, action="append", metavar="URI", help="an image; give it once per image"
     )
     parser.add_argument(
+        "--mosaic",
+        action="store_true",
+        help="the images are parts of one scene, on one grid; later ones lie on top, the first names it",
+    )
+    parser.add_argument(
         "--output",
         required=True,
         metavar="URI",
         help="where item.json, preview.png and labels.tif, cells.parquet or detections.parquet go: "
-        "straight under it for one image, else in a folder for each "
+        "straight under it for one image or a mosaic, else in a folder for each "
         "image, named by the image's stem",
     )
     parser.add_argument(
@@ -62,7 +67,8 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | str:
         fill=arguments.fill,
     )
     try:
-        return _show(predict_images(recipe, arguments.image, arguments.output), arguments.json)
+        items = predict_images(recipe, arguments.image, arguments.output, is_mosaic=arguments.mosaic)
+        return _show(items, arguments.json)
     except SceneError as error:
         error.result = _show(error.result or [], arguments.json)
         raise

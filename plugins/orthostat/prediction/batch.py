@@ -21,7 +21,7 @@ from orthostat.prediction.item import Prediction
 from orthostat.prediction.local import Facts
 from orthostat.prediction.options import resolve_options
 from orthostat.prediction.process import ModelProcess
-from orthostat.prediction.scene import Work, commit_scene, compute_scene, record_failure
+from orthostat.prediction.scene import Work, commit_scene, compute_scene, download_image, record_failure
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def predict_each(recipe: Recipe, work: Sequence[Work]) -> Iterator[Prediction | 
     ):
         scratch = Path(folder)
         stored: Future[Prediction | Failure] | None = None
-        for number, (item, path) in enumerate(_download_ahead(work, scratch), start=1):
+        for number, (item, path) in enumerate(_download_ahead(recipe, work, scratch), start=1):
             start = time.monotonic()
             outcome = _attempt(process, recipe, item, path, scratch / f"{number}.files", store)
             log.info("[%d/%d] %s, %.1f s", number, len(work), item.scene.scene_id, time.monotonic() - start)
@@ -125,21 +125,25 @@ def _commit(
         return record_failure(work, "runtime", error)
 
 
-def _download_ahead(work: Sequence[Work], scratch: Path) -> Iterator[tuple[Work, "Future[Path]"]]:
+def _download_ahead(
+    recipe: Recipe, work: Sequence[Work], scratch: Path
+) -> Iterator[tuple[Work, "Future[Path]"]]:
     """Each scene with its image; the next image arrives while the caller works on this one."""
+
+    def download(number: int) -> Path:
+        path = scratch / f"{number}.image"
+        download_image(work[number - 1], path, recipe.fill)
+        return path
+
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="download") as pool:
-        upcoming = pool.submit(_download, work[0], scratch / "1.image")
+        upcoming = pool.submit(download, 1)
         for number, item in enumerate(work, start=1):
             current = upcoming
             if number < len(work):
-                upcoming = pool.submit(_download, work[number], scratch / f"{number + 1}.image")
+                upcoming = pool.submit(download, number + 1)
             yield item, current
-            (scratch / f"{number}.image").unlink(missing_ok=True)
-
-
-def _download(work: Work, path: Path) -> Path:
-    storage.download(work.scene.image_uri, path, work.scene.etag)
-    return path
+            for path in scratch.glob(f"{number}.image*"):
+                path.unlink()
 
 
 def _is_committed(work: Work) -> bool:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -16,34 +17,34 @@ from orthostat.prediction.stac import from_stac, to_stac
 from orthostat.scenes.scene import Scene
 
 
-def predict_images(recipe: Recipe, images: list[str], output: str) -> list[dict[str, Any]]:
+def predict_images(
+    recipe: Recipe, images: list[str], output: str, *, is_mosaic: bool = False
+) -> list[dict[str, Any]]:
     """Predict images with one bundle; returns their Items in the order of the images.
 
-    One image: its files and `item.json` straight under `output`; several: a folder for each, named by the
-    image's stem. Raises ConfigurationError before any work when two images
-    have the same stem or an input would be written over, BundleError
-    when the bundle cannot be used, and SceneError, after the others are done, naming each failed image;
-    its `result` are the others' Items. An Item of other bytes at that place is removed first.
+    One image, or a mosaic, whose images are the parts of one scene named by the first: its files and
+    `item.json` straight under `output`; several: a folder for each, named by the image's stem. Raises
+    ConfigurationError before any work when two images have the same stem or an input would be written over,
+    BundleError when the bundle cannot be used, and SceneError, after the others are done, naming each failed
+    image; its `result` are the others' Items. An Item of other bytes at that place is removed first.
     """
-    names = [PurePosixPath(image).stem for image in images]
-    doubled = sorted(name for name, count in Counter(names).items() if count > 1)
-    if doubled:
-        raise ConfigurationError(
-            f"several images are named {doubled}, and each gets a folder of its name under {output}; "
-            "rename them, or run them one by one with an --output each"
-        )
     root = storage.absolute(output)
-    folders = [root] if len(images) == 1 else [storage.join(root, name) for name in names]
+    if is_mosaic or len(images) == 1:
+        folders = {root: images}
+    else:
+        _require_different_names(images, output)
+        folders = {storage.join(root, PurePosixPath(image).stem): [image] for image in images}
     for folder in folders:
         refuse_inputs_as_outputs([recipe.bundle, *images], PredictionKey(folder))
     work, failures = [], []
-    for image, name, folder in zip(images, names, folders, strict=True):
+    for folder, parts in folders.items():
+        name = PurePosixPath(parts[0]).stem
         try:
-            scene, key = describe_image(image, name), PredictionKey(folder)
-            _remove_outdated(scene, key)
-            work.append(Work(scene, key, is_on_demand=True))
+            item = describe_work(parts, name, PredictionKey(folder))
+            _remove_outdated(item.scene, item.key)
+            work.append(item)
         except StorageError as error:
-            failures.append(_record_missing(image, name, folder, error))
+            failures.append(_record_missing(parts[0], name, folder, error))
     items = []
     for outcome in predict_each(recipe, work):
         if isinstance(outcome, Failure):
@@ -52,10 +53,20 @@ def predict_images(recipe: Recipe, images: list[str], output: str) -> list[dict[
             items.append(to_stac(outcome))
     if failures:
         reasons = "; ".join(f"{f.scene_id}: {f.reason}" for f in failures)
-        failed = SceneError(f"{len(failures)} of {len(images)} images failed: {reasons}")
+        failed = SceneError(f"{len(failures)} of {len(folders)} images failed: {reasons}")
         failed.result = items
         raise failed
     return items
+
+
+def _require_different_names(images: list[str], output: str) -> None:
+    names = Counter(PurePosixPath(image).stem for image in images)
+    doubled = sorted(name for name, count in names.items() if count > 1)
+    if doubled:
+        raise ConfigurationError(
+            f"several images are named {doubled}, and each gets a folder of its name under {output}; "
+            "rename them, run them one by one with an --output each, or say --mosaic if they are one scene"
+        )
 
 
 def _remove_outdated(scene: Scene, key: PredictionKey) -> None:
@@ -68,17 +79,23 @@ def _remove_outdated(scene: Scene, key: PredictionKey) -> None:
             storage.delete(key.file(name))
 
 
-def describe_image(image: str, name: str) -> Scene:
-    """The image as a scene, acquired when it was last modified. Raises StorageError when it is missing."""
-    found = storage.describe(storage.absolute(image))
-    return Scene(
+def describe_work(images: list[str], name: str, key: PredictionKey) -> Work:
+    """The image, or the parts of one, as a scene acquired when it was last modified.
+
+    Raises StorageError when one is missing.
+    """
+    parts = tuple(storage.describe(storage.absolute(image)) for image in images)
+    etags = [part.etag for part in parts]
+    modified = max(part.last_modified for part in parts)
+    scene = Scene(
         scene_id=name,
-        image_uri=found.uri,
-        etag=found.etag,
-        size_bytes=found.size_bytes,
-        last_modified=found.last_modified,
-        acquired=found.last_modified,
+        image_uri=parts[0].uri,
+        etag=etags[0] if len(parts) == 1 else sha256(" ".join(etags).encode()).hexdigest(),
+        size_bytes=sum(part.size_bytes for part in parts),
+        last_modified=modified,
+        acquired=modified,
     )
+    return Work(scene, key, is_on_demand=True, parts=parts if len(parts) > 1 else ())
 
 
 def _record_missing(image: str, name: str, folder: str, error: StorageError) -> Failure:

@@ -66,6 +66,8 @@ class Prediction:
     software: dict[str, str]
     """Versions of what computed the labels."""
     cloud_cover_pct: float | None = None
+    source_parts: tuple[str, ...] = ()
+    """Files of a scene that has several; `source_uri` is the first of them."""
 
     @property
     def labels(self) -> File:

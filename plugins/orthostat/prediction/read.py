@@ -118,7 +118,7 @@ class Image:
 
         Raises SceneError when the file's bytes cannot be decoded.
         """
-        with _translated(self.name, self._path):
+        with translated(self.name, self._path):
             values = self._dataset.read(window=area.window, masked=True)
         missing = np.ma.getmaskarray(values)[self.colour_bands]
         if np.issubdtype(values.dtype, np.floating):
@@ -135,7 +135,7 @@ class Image:
     def thumbnail(self, shape: tuple[int, int]) -> NDArray[np.uint8]:
         """The first three bands (or the first, thrice) as uint8 (rows, columns, 3), 2 % cut off each end."""
         bands = [i + 1 for i in self.colour_bands]
-        with _translated(self.name, self._path):
+        with translated(self.name, self._path):
             values = self._dataset.read(
                 bands[:3] if len(bands) >= 3 else [bands[0]] * 3, out_shape=(3, *shape)
             )
@@ -210,15 +210,15 @@ def open_image(path: Path, name: str, fill: float | None) -> Iterator[Image]:
     `fill` is the value that means no data in every band where neither a nodata tag, a mask nor an alpha band
     says so. Raises SceneError when the file is no image, or lies where there is no Earth.
     """
-    with _translated(name, path):
+    with translated(name, path):
         dataset = rasterio.open(path)
     with dataset:
         yield Image(dataset, name, fill, path)
 
 
 @contextmanager
-def _translated(name: str, path: Path) -> Iterator[None]:
-    """Turn what rasterio raises about the file's bytes into a SceneError that tells no local path."""
+def translated(name: str, path: Path) -> Iterator[None]:
+    """Turn what rasterio raises about a file's bytes into a SceneError that tells no local path."""
     try:
         yield
     except RasterioError as error:

@@ -14,10 +14,12 @@ from orthostat.planning.manifest import Recipe
 from orthostat.prediction.failure import Failure
 from orthostat.prediction.item import File, Prediction
 from orthostat.prediction.local import Facts
+from orthostat.prediction.mosaic import write_mosaic
 from orthostat.prediction.options import resolve_options
 from orthostat.prediction.process import ModelProcess
 from orthostat.prediction.stac import media_type, to_stac
 from orthostat.scenes.scene import Scene
+from orthostat.storage import StoredObject
 
 _GEOJSON = "application/geo+json"
 PRODUCTS = (
@@ -45,6 +47,23 @@ class Work:
     key: PredictionKey
     is_on_demand: bool = False
     """Outside any pipeline: dated by the file's TIFFTAG_DATETIME where it has one, and it may lie nowhere."""
+    parts: tuple[StoredObject, ...] = ()
+    """The files of a scene that has several; later ones lie on top."""
+
+
+def download_image(work: Work, path: Path, fill: float | None) -> None:
+    """Bring the scene's image to `path`, and its parts, if it has several, beside it.
+
+    Raises StorageError when a file cannot be read or has been replaced, SceneError when parts do not fit.
+    """
+    if not work.parts:
+        storage.download(work.scene.image_uri, path, work.scene.etag)
+        return
+    files = {}
+    for number, part in enumerate(work.parts):
+        files[part.uri] = path.with_name(f"{path.name}.{number}")
+        storage.download(part.uri, files[part.uri], part.etag)
+    write_mosaic(files, path, fill)
 
 
 def predict_scene(process: ModelProcess, recipe: Recipe, work: Work, path: Path, folder: Path) -> Prediction:
@@ -134,4 +153,5 @@ def _describe(
         code_version=__version__,
         software=process.software,
         cloud_cover_pct=scene.cloud_cover_pct,
+        source_parts=tuple(part.uri for part in work.parts),
     )

@@ -79,10 +79,12 @@ def _place(prediction: Prediction) -> dict[str, Any]:
 def _properties(prediction: Prediction) -> dict[str, Any]:
     cloud = {} if prediction.cloud_cover_pct is None else {"eo:cloud_cover": prediction.cloud_cover_pct}
     counts = {} if prediction.counts is None else {"orthostat:counts": _with_text_keys(prediction.counts)}
+    parts = {"orthostat:source_parts": list(prediction.source_parts)} if prediction.source_parts else {}
     return {
         **_projection(prediction.crs),
         **cloud,
         **counts,
+        **parts,
         **_model_properties(prediction),
         "proj:shape": list(prediction.shape),
         "proj:transform": list(prediction.transform),
@@ -203,6 +205,7 @@ def _from_stac(item: dict[str, Any]) -> Prediction:
         code_version=properties["processing:version"],
         software=properties["processing:software"],
         cloud_cover_pct=properties.get("eo:cloud_cover"),
+        source_parts=tuple(properties.get("orthostat:source_parts", ())),
     )
 
 

@@ -9,15 +9,14 @@ from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from orthostat import storage
 from orthostat.errors import RefusedError
 from orthostat.layout import PredictionKey
 from orthostat.pipelines.options import PredictOptions
 from orthostat.planning.manifest import Recipe
 from orthostat.prediction.batch import open_model
-from orthostat.prediction.images import describe_image
+from orthostat.prediction.images import describe_work
 from orthostat.prediction.process import ModelProcess
-from orthostat.prediction.scene import Work, predict_scene, refuse_inputs_as_outputs
+from orthostat.prediction.scene import download_image, predict_scene, refuse_inputs_as_outputs
 from orthostat.prediction.stac import to_stac
 
 log = logging.getLogger(__name__)
@@ -63,9 +62,9 @@ class Predictor:
             process = self._warm_process(recipe)
             with tempfile.TemporaryDirectory(prefix="orthostat-") as folder:
                 name = PurePosixPath(image).stem
-                work = Work(describe_image(image, name), PredictionKey(output), is_on_demand=True)
+                work = describe_work([image], name, PredictionKey(output))
                 path = Path(folder) / "image"
-                storage.download(work.scene.image_uri, path, work.scene.etag)
+                download_image(work, path, recipe.fill)
                 prediction = predict_scene(process, recipe, work, path, Path(folder) / "files")
         log.info("%s predicted, %.1f s with waiting", image, time.monotonic() - started)
         return to_stac(prediction)
