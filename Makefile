@@ -45,8 +45,9 @@ down: ## stop what `make up` or `make demo` started
 	@if [ -x $(BIN)/orthostat ]; then $(BIN)/orthostat local down; fi
 	@if [ -e $(OTHER_LOCAL) ]; then ORTHOSTAT_LOCAL_DIR=$(OTHER_LOCAL) $(BIN)/orthostat local down; fi
 
+# A file at a time per worker, in the order of their names: those that run Airflow for minutes come early.
 test: setup ## every test
-	@$(BIN)/pytest tests
+	@$(BIN)/pytest tests -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: setup $(UV) ## format, lint, types, lock, DAGs, pipeline files
 	$(BIN)/ruff format --check .

@@ -44,7 +44,9 @@ def measure(command: Sequence[str | Path], **variables: str) -> Cost:
     return Cost(time.monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def predict(bundle: Path, images: Sequence[Path], output: Path, *options: str) -> list[str | Path]:
+def predict(
+    bundle: Path, images: Sequence[str | Path], output: str | Path, *options: str
+) -> list[str | Path]:
     """`orthostat predict` as a command."""
     words: list[str | Path] = [BIN / "orthostat", "predict", "--bundle", bundle, "--output", output, *options]
     for image in images:

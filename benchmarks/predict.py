@@ -5,19 +5,24 @@ also writes polygons of every class, which its command does unasked; that is par
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from moto.server import ThreadedMotoServer
+
 from benchmarks.measure import Cost, measure, predict, raster_vision, tell
+from orthostat import storage
 
 # Made by processes of their own: a child's peak memory counts that of the process that it was forked from.
 UNET = (sys.executable, "-m", "benchmarks.unet")
 IMAGES = (sys.executable, "-m", "benchmarks.images")
 ONNX = ("--engine", "onnx")
 TORCH = ("--engine", "raster-vision")
+_S3_SCENES = 12
 
 
 def write_bundle(path: Path, stride: int | None = None) -> Path:
@@ -57,10 +62,8 @@ def large(folder: Path, size: int) -> None:
     bundle, image = write_bundle(folder / "unet.zip"), write_image(folder / "large.tif", size)
     forward = {}
     for name in ("onnx", "raster-vision"):
-        command = [sys.executable, "-m", "benchmarks.forward", str(bundle), str(image), name]
-        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-        forward[name] = Cost(float(printed[0]), float(printed[1]), 1.0)
-        print(f"bare forward, {name}: {printed[0]} s wall, {printed[1]} s CPU")
+        forward[name] = _timed("benchmarks.forward", bundle, image, name)
+        print(f"bare forward, {name}: {forward[name].wall_s:.2f} s wall, {forward[name].cpu_s:.2f} s CPU")
     fastest = min(forward.values(), key=lambda cost: cost.wall_s)
     ours = measure(predict(bundle, [image], folder / "onnx", *ONNX))
     tell(f"{size} x {size}, onnx, against the bare forward (fastest)", ours, fastest, 1.15)
@@ -86,12 +89,44 @@ def nodata(folder: Path, size: int) -> None:
     tell("half without data against full", measure(predict(bundle, [half], folder / "b", *ONNX)), whole, 0.6)
 
 
+def s3(folder: Path, size: int) -> None:
+    """Scenes from S3 to COGs in S3, as a share of the bare forward and of fetching and decoding alone."""
+    bundle, image = write_bundle(folder / "unet.zip"), write_image(folder / "scene.tif", size)
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    os.environ |= {"AWS_ENDPOINT_URL_S3": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "benchmark"}
+    os.environ |= {"AWS_SECRET_ACCESS_KEY": "benchmark", "AWS_DEFAULT_REGION": "us-east-1"}
+    storage.s3().create_bucket(Bucket="benchmark")
+    scenes = [f"s3://benchmark/{number}.tif" for number in range(_S3_SCENES)]
+    for scene in scenes:
+        storage.upload(image, scene)
+    fastest = min(
+        (_timed("benchmarks.forward", bundle, image, name) for name in ("onnx", "raster-vision")),
+        key=lambda cost: cost.wall_s,
+    ).times(_S3_SCENES)
+    reading = _timed("benchmarks.read", *scenes)
+    ours = measure(predict(bundle, scenes, "s3://benchmark/out", *ONNX))
+    server.stop()
+    tell(f"{_S3_SCENES} scenes of {size} x {size}, S3 to COG, against the bare forward", ours, fastest, 1.15)
+    for name, limit in (("the bare forward", fastest), ("fetching and decoding alone", reading)):
+        print(f"  pixels per second as a share of {name}: {limit.wall_s / ours.wall_s:.3f}")
+
+
+def _timed(module: str, *arguments: str | Path) -> Cost:
+    """What a module measured of itself, without its start."""
+    command = [sys.executable, "-m", module, *(str(word) for word in arguments)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return Cost(float(printed[0]), float(printed[1]), 1.0)
+
+
 CASES: dict[str, tuple[Callable[[Path, int], None], int]] = {
     "start": (start, 0),
     "batch": (batch, 0),
     "large": (large, 10240),
     "memory": (memory, 20480),
     "nodata": (nodata, 4096),
+    "s3": (s3, 2048),
 }
 
 

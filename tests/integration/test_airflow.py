@@ -108,7 +108,8 @@ def wait_for_predict_process() -> psutil.Process:
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         for process in psutil.process_iter(["cmdline"]):
-            if (process.info["cmdline"] or [])[-4:-1] == ["step", "predict", "--batch"]:
+            command = process.info["cmdline"] or [""]
+            if command[-4:-1] == ["step", "predict", "--batch"] and command[-1].startswith(BUCKET):
                 return process
         time.sleep(0.1)
     raise AssertionError("no predict process was started")

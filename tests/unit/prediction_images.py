@@ -14,7 +14,8 @@ from orthostat.pipelines.options import PredictOptions
 from orthostat.planning.manifest import Batch, Recipe
 from orthostat.prediction.bundle import Bundle
 from orthostat.prediction.engines.engine import EngineName, open_engine
-from orthostat.prediction.local import Facts, predict_local
+from orthostat.prediction.facts import Facts
+from orthostat.prediction.local import predict_local
 from tests.builders import make_scene
 from tests.onnx_bundle import write_onnx_bundle
 

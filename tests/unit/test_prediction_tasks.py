@@ -10,7 +10,8 @@ import rasterio
 from orthostat.pipelines.options import PredictOptions
 from orthostat.prediction.bundle import unpack_bundle
 from orthostat.prediction.engines.engine import open_engine
-from orthostat.prediction.local import Facts, predict_local
+from orthostat.prediction.facts import Facts
+from orthostat.prediction.local import predict_local
 from tests.onnx_bundle import write_onnx_bundle
 from tests.unit.prediction_images import write_image
 

@@ -13,7 +13,7 @@ from orthostat import storage
 from orthostat.errors import BundleError, RefusedError, SceneError
 from orthostat.planning.manifest import Recipe
 from orthostat.prediction import batch as batch_module
-from orthostat.prediction.local import Facts
+from orthostat.prediction.facts import Facts
 from orthostat.service.predictor import Predictor
 from tests.unit.prediction_images import InThisProcess, make_recipe, write_image
 

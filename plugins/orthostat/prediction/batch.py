@@ -15,10 +15,10 @@ from orthostat.layout import Layout
 from orthostat.planning.manifest import Batch, Recipe
 from orthostat.prediction.description import describe_bundle
 from orthostat.prediction.engines.engine import ENGINES, choose_engine, require_installed
+from orthostat.prediction.facts import Facts
 from orthostat.prediction.failure import Failure
 from orthostat.prediction.fetch import fetch_bundle
 from orthostat.prediction.item import Prediction
-from orthostat.prediction.local import Facts
 from orthostat.prediction.options import resolve_options
 from orthostat.prediction.process import ModelProcess
 from orthostat.prediction.scene import Work, commit_scene, compute_scene, download_image, record_failure

@@ -17,10 +17,8 @@ from orthostat.errors import BundleError, SceneError
 from orthostat.pipelines.options import PredictOptions
 from orthostat.prediction.bundle import Bundle
 from orthostat.prediction.engines.engine import Engine, open_engine
+from orthostat.prediction.facts import BUNDLE, IMAGE
 from orthostat.prediction.local import predict_local
-
-BUNDLE, IMAGE = "{bundle}", "{image}"
-"""What the child calls them: the parent, which knows their addresses, puts these in."""
 
 
 def main() -> None:

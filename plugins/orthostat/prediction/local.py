@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from orthostat.errors import SceneError
 from orthostat.pipelines.options import PredictOptions
@@ -15,6 +14,7 @@ from orthostat.prediction.cells import classify_image
 from orthostat.prediction.classes import LabelClass
 from orthostat.prediction.detections import detect_objects
 from orthostat.prediction.engines.engine import Engine
+from orthostat.prediction.facts import Facts
 from orthostat.prediction.preview import draw_boxes, draw_classes
 from orthostat.prediction.rasters import create_classes, create_scores, write_cog
 from orthostat.prediction.read import Area, Image, crs_text, open_image, read_grid
@@ -27,33 +27,6 @@ Report = Callable[[float], None]
 
 _OBSERVED = (LabelClass(0, "observed", "FFFFFF"),)
 _REPORT_SECONDS = 1.0
-
-
-class Facts(BaseModel):
-    """What is known of a prediction once its files lie there."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    files: tuple[str, ...]
-    """Names of the files in the folder of the prediction."""
-    crs: str | None
-    """Of the files as written; None when the image has no place on Earth."""
-    shape: tuple[int, int]
-    """Rows and columns of the class raster as written."""
-    transform: tuple[float, float, float, float, float, float]
-    """Affine coefficients a, b, c, d, e, f from (column, row) to (x, y)."""
-    histogram: dict[int, int]
-    """Valid pixels per class id; for detections, observed pixels under 0."""
-    counts: dict[int, int] | None
-    """Cells or objects per class id; None for segmentation."""
-    valid_fraction: float
-    """Share of the pixels that hold data."""
-    value_ranges: tuple[tuple[float, float] | None, ...]
-    """Smallest and largest valid value of each band of the image; None for a band without one."""
-    acquired: str | None
-    """TIFFTAG_DATETIME, ISO 8601, where the file has a readable one."""
-    source_crs: str | None
-    source_shape: tuple[int, int]
 
 
 def predict_local(

@@ -22,10 +22,9 @@ from orthostat import settings
 from orthostat.errors import BundleError, ModelError, SceneError
 from orthostat.pipelines.options import PredictOptions
 from orthostat.prediction.bundle import Bundle
-from orthostat.prediction.child import BUNDLE, IMAGE
 from orthostat.prediction.description import Description
 from orthostat.prediction.engines.engine import EngineName
-from orthostat.prediction.local import Facts
+from orthostat.prediction.facts import BUNDLE, IMAGE, Facts
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,9 @@ from orthostat import __version__, storage
 from orthostat.errors import ConfigurationError, OrthostatError, SceneError
 from orthostat.layout import PredictionKey
 from orthostat.planning.manifest import Recipe
+from orthostat.prediction.facts import Facts
 from orthostat.prediction.failure import Failure
 from orthostat.prediction.item import File, Prediction
-from orthostat.prediction.local import Facts
-from orthostat.prediction.mosaic import write_mosaic
 from orthostat.prediction.options import resolve_options
 from orthostat.prediction.process import ModelProcess
 from orthostat.prediction.stac import media_type, to_stac
@@ -59,6 +58,8 @@ def download_image(work: Work, path: Path, fill: float | None) -> None:
     if not work.parts:
         storage.download(work.scene.image_uri, path, work.scene.etag)
         return
+    from orthostat.prediction.mosaic import write_mosaic  # rasterio is half a second that most do not need
+
     files = {}
     for number, part in enumerate(work.parts):
         files[part.uri] = path.with_name(f"{path.name}.{number}")

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import pystac
-from rasterio.warp import transform_geom
+from pyproj import Transformer
 
 from orthostat import storage
 from orthostat.errors import StorageError
@@ -64,12 +64,10 @@ def _place(prediction: Prediction) -> dict[str, Any]:
     if prediction.crs is None:
         return {"geometry": None, "bbox": None}
     west, south, east, north = prediction.bounds
-    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    geometry = transform_geom(
-        prediction.crs, "EPSG:4326", {"type": "Polygon", "coordinates": [ring]}, precision=7
-    )
-    points = [list(point[:2]) for point in geometry["coordinates"][0]]
-    longitudes, latitudes = zip(*points, strict=True)
+    to_degrees = Transformer.from_crs(prediction.crs, "EPSG:4326", always_xy=True)
+    xs, ys = to_degrees.transform([west, east, east, west, west], [south, south, north, north, south])
+    longitudes, latitudes = [round(x, 7) for x in xs], [round(y, 7) for y in ys]
+    points = [list(point) for point in zip(longitudes, latitudes, strict=True)]
     return {
         "geometry": {"type": "Polygon", "coordinates": [points]},
         "bbox": [min(longitudes), min(latitudes), max(longitudes), max(latitudes)],
