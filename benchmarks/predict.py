@@ -5,6 +5,7 @@ also writes polygons of every class, which its command does unasked; that is par
 """
 
 import argparse
+import logging
 import os
 import subprocess
 import sys
@@ -92,6 +93,7 @@ def nodata(folder: Path, size: int) -> None:
 def s3(folder: Path, size: int) -> None:
     """Scenes from S3 to COGs in S3, as a share of the bare forward and of fetching and decoding alone."""
     bundle, image = write_bundle(folder / "unet.zip"), write_image(folder / "scene.tif", size)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

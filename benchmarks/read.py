@@ -1,4 +1,4 @@
-"""`python -m benchmarks.read IMAGE...`: fetching and decoding images, no more; prints seconds, wall and CPU."""
+"""`python -m benchmarks.read IMAGE...`: images fetched and decoded, no more; prints seconds, wall and CPU."""
 
 import sys
 import tempfile

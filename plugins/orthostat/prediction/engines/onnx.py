@@ -32,6 +32,8 @@ def open_engine(bundle: Bundle, wanted: PredictOptions, threads: int) -> "OnnxEn
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 3
+    # Its threads would spin while numpy works between two batches: a tenth of all CPU time, for nothing.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     available = onnxruntime.get_available_providers()
     providers = [name for name in _PROVIDERS if name in available]
     try:
