@@ -181,9 +181,12 @@ class ValueRanges:
 
     def add(self, block: Block) -> None:
         """Take the block's valid, finite values into account."""
-        for band, values in enumerate(block.values):
-            kept = values[block.valid].compressed()
-            kept = kept[np.isfinite(kept)]
+        missing = np.ma.getmaskarray(block.values)
+        for band, values in enumerate(block.values.data):
+            counted = block.valid & ~missing[band]
+            if np.issubdtype(values.dtype, np.floating):
+                counted &= np.isfinite(values)
+            kept = values if counted.all() else values[counted]  # most blocks are whole: no copy of them
             if kept.size:
                 self._low[band] = min(self._low[band], kept.min())
                 self._high[band] = max(self._high[band], kept.max())

@@ -1,18 +1,20 @@
 """Semantic segmentation: from predictions of windows to one label per pixel, as Raster Vision merges them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orthostat.prediction.chips import Chip, read_chips
+from orthostat.prediction.chips import Chip, ChipBatch, read_chips
 from orthostat.prediction.engines.engine import Engine
 from orthostat.prediction.read import Area, Image
 from orthostat.prediction.windows import Span, spans
 
 Scores = NDArray[np.float32]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,29 @@ def label_image(
 def _predict(
     engine: Engine, image: Image, span: Span, channels: Sequence[int], report: Callable[[Area], None]
 ) -> Iterator[tuple[Chip, NDArray[Any] | None]]:
-    is_smooth = engine.options.is_smooth
-    for batch in read_chips(image, span, channels, engine.prepare, engine.options.batch_size):
-        outputs = () if batch.values is None else engine.segment(batch.values, scores=is_smooth)
-        for chip, output in batch.pair(outputs):
-            report(chip.window.area)
-            yield chip, output
+    """Each chip with its labels or scores; the model runs a batch ahead of the caller."""
+
+    def segment(batch: ChipBatch) -> Iterable[Any]:
+        if batch.values is None:
+            return ()
+        return engine.segment(batch.values, scores=engine.options.is_smooth)
+
+    batches = read_chips(image, span, channels, engine.prepare, engine.options.batch_size)
+    with ThreadPoolExecutor(1, thread_name_prefix="model") as model:
+        for batch, outputs in _one_ahead((batch, model.submit(segment, batch)) for batch in batches):
+            for chip, output in batch.pair(outputs.result()):
+                report(chip.window.area)
+                yield chip, output
+
+
+def _one_ahead(items: Iterable[T]) -> Iterator[T]:
+    """The same items, each drawn before the one before it is handed on."""
+    waiting: list[T] = []
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > 1:
+            yield waiting.pop(0)
+    yield from waiting
 
 
 def _separate(
