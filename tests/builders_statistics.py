@@ -14,11 +14,12 @@ from orthostat.statistics.rows import Provenance, build_accuracy, build_rows
 from tests.builders import make_pipeline
 
 CLASSES = (LabelClass(0, "water", "0000FF"), LabelClass(1, "crop", "DDAA00"))
-SAMPLE = {
+SAMPLE: dict[str, Any] = {
     "uri": "s3://bucket/sample.csv",
     "strata_uri": "s3://bucket/strata.csv",
     "crs": "EPSG:32633",
     "sample_id": "made-1",
+    "frame": "all pixels of the zones",
     "is_simulated": True,
 }
 
@@ -51,14 +52,15 @@ def make_area(estimate_m2: float = 200_000.0, se_m2: float = 20_000.0, **changes
 def make_estimate(period: str = "2024-01", **classes: AreaEstimate) -> ZoneEstimate:
     """Estimates of zone `a` from 60 units."""
     areas = {"water": make_area(), "crop": make_area(800_000.0)} | classes
-    return ZoneEstimate(period, "a", 60, 1_000_000.0, areas)
+    return ZoneEstimate(period, "a", 60, 0, 60.0, 1_000_000.0, areas)
 
 
 def make_population() -> PopulationEstimates:
     """Overall accuracy 0.9; water has user's accuracy 0.8 and no producer's; crop is not in the sample."""
     share = Estimate(0.9, 0.02, 0.86, 0.94, is_degenerate=False)
     users = Estimate(0.8, 0.1, 0.6, 1.0, is_degenerate=False)
-    return PopulationEstimates(share, {"water": ClassEstimates(users, None, share, share)}, 60, 1e6)
+    water = ClassEstimates(users, None, share, share)
+    return PopulationEstimates(share, {"water": water}, 60, 50, 0, 60.0, 1e6)
 
 
 def make_provenance(**changes: Any) -> Provenance:

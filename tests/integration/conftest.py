@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from demo.synthetic.world import write_world
+from orthostat import storage
 from orthostat.local.airflow_client import AirflowClient
+from orthostat.pipelines.load import load_pipeline
+from tests.integration.story import Story
+
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -43,3 +49,28 @@ def services() -> Iterator[Services]:
             yield Services(local_dir, pipelines_dir, variables, AirflowClient.of(local_dir))
         finally:
             services.stop(local_dir)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthetic scenes, zones, sample and truth."""
+    folder = tmp_path_factory.mktemp("world")
+    write_world(folder)
+    return folder
+
+
+@pytest.fixture
+def story(
+    s3_bucket: str, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: Path
+) -> Story:
+    """The synthetic pipeline over a fresh bucket and a fresh database; no scene is uploaded yet."""
+    monkeypatch.setenv("ORTHOSTAT_DATABASE_URL", database_url)
+    monkeypatch.setenv("ORTHOSTAT_PIPELINES_DIR", str(tmp_path))
+    text = (ROOT / "config/pipelines/synthetic.yaml").read_text()
+    (tmp_path / "synthetic.yaml").write_text(text.replace("s3://orthostat-demo", s3_bucket))
+    for name in ("zones.gpkg", "sample.csv", "strata.csv"):
+        storage.upload(world / name, f"{s3_bucket}/synthetic/{name}")
+    storage.upload(
+        ROOT / "demo/synthetic/bundle/synthetic.zip", f"{s3_bucket}/synthetic/bundle/synthetic.zip"
+    )
+    return Story(load_pipeline(tmp_path / "synthetic.yaml"), tmp_path)

@@ -1,5 +1,7 @@
 """A whole run without Airflow: the same commands in the same order, in this process."""
 
+import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,3 +84,24 @@ class Story:
     def csv(self) -> bytes:
         """The newest release's table."""
         return storage.read_bytes(storage.join(self.release_folder(), "statistics.csv"))
+
+
+def upload_scenes(story: Story, world: Path, month: str = "", *, without: str = "") -> list[str]:
+    """Upload the scenes of a month (all of them by default) but one; returns their names."""
+    paths = [p for p in sorted((world / "scenes").glob("*.tif")) if month.replace("-", "") in p.stem]
+    chosen = [path for path in paths if path.stem != without]
+    for path in chosen:
+        storage.upload(path, storage.join(story.pipeline.scenes.uri, path.name))
+    return [path.stem for path in chosen]
+
+
+def scenes_of(world: Path, month: str) -> list[str]:
+    """Names of a month's scenes."""
+    return [
+        path.stem for path in sorted((world / "scenes").glob("*.tif")) if month.replace("-", "") in path.stem
+    ]
+
+
+def read_table(story: Story) -> list[dict[str, str]]:
+    """The newest release's table."""
+    return list(csv.DictReader(io.StringIO(story.csv().decode())))

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import rasterio
 
-from demo.synthetic.world import write_world
 from orthostat import storage
 from orthostat.errors import (
     BundleError,
@@ -26,57 +25,12 @@ from orthostat.errors import (
     ToleranceError,
     ZonesError,
 )
-from orthostat.pipelines.load import load_pipeline
-from tests.integration.story import Story, run_command
+from tests.integration.story import Story, read_table, run_command, scenes_of, upload_scenes
 
 ROOT = Path(__file__).parents[2]
 MONTHS = ["2024-01", "2024-02", "2024-03"]
 JANUARY = ("2024-01-01", "2024-02-01")
 QUARTER = ("2024-01-01", "2024-04-01")
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The synthetic scenes, zones, sample and truth."""
-    folder = tmp_path_factory.mktemp("world")
-    write_world(folder)
-    return folder
-
-
-@pytest.fixture
-def story(
-    s3_bucket: str, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: Path
-) -> Story:
-    """The synthetic pipeline over a fresh bucket and a fresh database; no scene is uploaded yet."""
-    monkeypatch.setenv("ORTHOSTAT_DATABASE_URL", database_url)
-    monkeypatch.setenv("ORTHOSTAT_PIPELINES_DIR", str(tmp_path))
-    text = (ROOT / "config/pipelines/synthetic.yaml").read_text()
-    (tmp_path / "synthetic.yaml").write_text(text.replace("s3://orthostat-demo", s3_bucket))
-    for name in ("zones.gpkg", "sample.csv", "strata.csv"):
-        storage.upload(world / name, f"{s3_bucket}/synthetic/{name}")
-    storage.upload(
-        ROOT / "demo/synthetic/bundle/synthetic.zip", f"{s3_bucket}/synthetic/bundle/synthetic.zip"
-    )
-    return Story(load_pipeline(tmp_path / "synthetic.yaml"), tmp_path)
-
-
-def upload_scenes(story: Story, world: Path, month: str = "", *, without: str = "") -> list[str]:
-    """Upload the scenes of a month (all of them by default) but one; returns their names."""
-    paths = [p for p in sorted((world / "scenes").glob("*.tif")) if month.replace("-", "") in p.stem]
-    chosen = [path for path in paths if path.stem != without]
-    for path in chosen:
-        storage.upload(path, storage.join(story.pipeline.scenes.uri, path.name))
-    return [path.stem for path in chosen]
-
-
-def scenes_of(world: Path, month: str) -> list[str]:
-    return [
-        path.stem for path in sorted((world / "scenes").glob("*.tif")) if month.replace("-", "") in path.stem
-    ]
-
-
-def read_table(story: Story) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(story.csv().decode())))
 
 
 def test_three_months_with_estimates_next_to_the_truth(story: Story, world: Path) -> None:
@@ -369,13 +323,3 @@ def bow_tie(polygon: Any) -> Any:
 def test_an_empty_archive_is_said_plainly(story: Story) -> None:
     with pytest.raises(SceneError, match=r"there is no object under .*; check 'scenes.uri'"):
         story.plan("empty", *JANUARY)
-
-
-def test_a_sample_too_small_is_refused_with_the_number_that_is_needed(story: Story, world: Path) -> None:
-    upload_scenes(story, world, "2024-01")
-    story = story.write(publication={**story.pipeline.publication.model_dump(), "min_sample_size": 100_000})
-    run = story.run("small", *JANUARY)
-    assert "100000 are needed" in run.notes["estimate"]
-    rows = [row for row in read_table(story) if row["method"] == "STRATIFIED"]
-    assert rows
-    assert all(row["area_m2"] == "" and "100000 are needed" in row["obs_note"] for row in rows)

@@ -38,6 +38,7 @@ SAMPLE = {
     "strata_uri": "s3://none/strata.csv",
     "crs": "EPSG:32633",
     "sample_id": "made",
+    "frame": "all pixels",
 }
 
 

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from orthostat.errors import SampleError
+from orthostat.errors import IdentityError, SampleError
 from orthostat.estimation.period import estimate_accuracy, estimate_zone
 from orthostat.estimation.sample import SampleStratum, SampleUnit
 
@@ -54,17 +54,19 @@ def test_areas_of_a_zone_by_hand() -> None:
     assert crop.estimate_m2 == pytest.approx(15_000)
     assert water.se_m2 == pytest.approx(se_m2)
     assert water.cv_pct == pytest.approx(100 * se_m2 / 25_000)
-    assert water.ci_lower_m2 == pytest.approx(25_000 - 1.96 * se_m2)
-    assert water.ci_upper_m2 == 40_000
     assert not water.is_degenerate
     assert (tree.estimate_m2, tree.se_m2, tree.cv_pct, tree.is_degenerate) == (0, 0, None, True)
+    assert (tree.ci_lower_m2, tree.ci_upper_m2 > 10_000) == (0, True)
+    assert found.effective_size == pytest.approx(
+        1 / (0.25**2 * (1 - 2 / 100) / 2 + 0.75**2 * (1 - 4 / 300) / 4)
+    )
 
 
 def test_a_parent_is_the_sum_of_its_parts() -> None:
     units, map_classes = draw()
     parts = ["north", "south"]
-    children = [estimate_zone(units, map_classes, STRATA, PERIOD, z, 2, ["crop"]) for z in parts]
-    parent = estimate_zone(units, map_classes, STRATA, PERIOD, "all", 8, ["crop"], parts)
+    children = [estimate_zone(units, map_classes, STRATA, PERIOD, z, 2, ["crop", "water"]) for z in parts]
+    parent = estimate_zone(units, map_classes, STRATA, PERIOD, "all", 8, ["crop", "water"], parts)
     areas = [child.classes["crop"].estimate_m2 for child in children]
     errors = [child.classes["crop"].se_m2 for child in children]
     assert parent.zone_id == "all"
@@ -73,24 +75,51 @@ def test_a_parent_is_the_sum_of_its_parts() -> None:
     assert parent.classes["crop"].se_m2 == pytest.approx(math.hypot(*errors))
 
 
-def test_accuracy_of_the_period_counts_what_the_map_leaves_out_as_wrong() -> None:
+def test_accuracies_are_about_what_the_map_shows() -> None:
     units, map_classes = draw()
     found = estimate_accuracy(units, map_classes, STRATA, PERIOD)
-    # right: wet 1/2, dry of the north 3/4, dry of the south 1/2; weights 1/6, 3/6, 2/6
-    assert found.overall_accuracy.estimate == pytest.approx(1 / 12 + 3 / 8 + 1 / 6)
-    assert found.sample_size == 8
-    crop = found.classes["crop"]
+    # right and shown, in m2: wet 1 and 1 of 2, dry of the north 3 and 4 of 4, dry of the south 1 and 1 of 2
+    right, shown = 5_000 + 22_500 + 10_000, 5_000 + 30_000 + 10_000
+    assert found.overall_accuracy is not None
+    assert found.overall_accuracy.estimate == pytest.approx(right / shown)
+    assert (found.sample_size, found.mapped_size) == (8, 6)
+    assert list(found.classes) == ["crop", "water"]
+    crop, water = found.classes.values()
     assert crop.users_accuracy is not None
-    assert crop.users_accuracy.estimate == pytest.approx(
-        (30_000 / 2 + 20_000 / 2) / (30_000 * 3 / 4 + 20_000 / 2)
-    )
-    assert found.classes["unobserved"].producers_accuracy is None
+    assert crop.users_accuracy.estimate == pytest.approx((15_000 + 10_000) / (22_500 + 10_000))
+    assert water.producers_accuracy is not None
+    assert water.producers_accuracy.estimate == pytest.approx((5_000 + 7_500) / (5_000 + 15_000))
+    # the area needs no map: the unit of the wet stratum that the map leaves out is water all the same
+    assert water.area.estimate == pytest.approx(10_000 + 15_000)
+
+
+def test_a_map_that_shows_no_unit_has_no_accuracy() -> None:
+    units, map_classes = draw()
+    found = estimate_accuracy(units, dict.fromkeys(map_classes, "unobserved"), STRATA, PERIOD)
+    assert found.overall_accuracy is None
+    assert found.classes["crop"].area.estimate == pytest.approx(35_000)
+
+
+def test_a_unit_that_nobody_could_interpret_is_left_out_and_counted() -> None:
+    units, map_classes = draw()
+    units[4] = dataclasses.replace(units[4], reference_class="uninterpreted")
+    found = estimate_zone(units, map_classes, STRATA, PERIOD, "north", 5, ["water", "crop"])
+    assert (found.sample_size, found.uninterpreted_size) == (5, 1)
+    assert found.classes["water"].estimate_m2 == pytest.approx(10_000 + 30_000 / 3)
+    with pytest.raises(SampleError, match=r"has 5 interpreted sample unit.s. in 2025-01, 6 are needed"):
+        estimate_zone(units, map_classes, STRATA, PERIOD, "north", 6, ["water", "crop"])
+
+
+def test_a_reference_class_that_is_left_out_breaks_the_sum() -> None:
+    units, map_classes = draw()
+    with pytest.raises(IdentityError, match="add up to 15000 m2, its frame has 40000 m2"):
+        estimate_zone(units, map_classes, STRATA, PERIOD, "north", 6, ["crop"])
 
 
 def test_too_small_a_sample_is_refused_with_the_number_needed() -> None:
     units, map_classes = draw()
     with pytest.raises(
-        SampleError, match=r"zone 'south' has 2 sample unit.s. in 2025-01, 30 are needed; draw 28"
+        SampleError, match=r"zone 'south' has 2 interpreted sample unit.s. in 2025-01, 30 are needed; draw 28"
     ):
         estimate_zone(units, map_classes, STRATA, PERIOD, "south", 30, ["crop"])
 

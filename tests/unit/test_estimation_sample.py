@@ -27,6 +27,7 @@ def configure(folder: Path, units: str = UNITS, strata: str = STRATA) -> Sample:
         strata_uri=str(folder / "strata.csv"),
         crs="EPSG:32621",
         sample_id="test-1",
+        frame="all pixels",
     )
 
 

@@ -13,8 +13,10 @@ _CLASS_MEASURES = ("users_accuracy", "producers_accuracy", "area_proportion", "a
 _DESCRIPTION = """\
 Design-based estimates from a stratified random sample: overall accuracy, and per class user's accuracy,
 producer's accuracy, share of the area and area, each with its standard error and 95 % interval.
-Strata need not be map classes (Stehman 2014); where they are, --no-finite-population gives the figures of
-Olofsson et al. (2014). Files are CSV or Parquet, local or s3://; columns beyond those named are ignored.
+Strata need not be map classes (Stehman 2014); where they are, --no-finite-population --interval normal gives
+the figures of Olofsson et al. (2014). A unit whose reference_class is "uninterpreted" is left out, as if it
+had not been drawn; one whose map_class is "unobserved" or "nodata" has no say in the accuracies.
+Files are CSV or Parquet, local or s3://; columns beyond those named are ignored.
 """
 
 
@@ -50,6 +52,13 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         action="store_true",
         help="leave out the finite population correction 1 - n/N, as Olofsson et al. (2014) do",
     )
+    parser.add_argument(
+        "--interval",
+        choices=["wilson", "normal"],
+        default="wilson",
+        help="wilson: score intervals, which hold near 0 and 1 too, as pipelines publish them (default); "
+        "normal: estimate +- 1.96 standard errors, as the published examples have it",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)
 
@@ -58,7 +67,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any] | str:
     """Estimate from the two files; a dict for JSON, else a text table."""
     from orthostat.estimation.files import estimate_files
 
-    estimates = estimate_files(arguments.sample, arguments.strata, not arguments.no_finite_population)
+    estimates = estimate_files(
+        arguments.sample, arguments.strata, not arguments.no_finite_population, arguments.interval
+    )
     _report_degenerate(estimates)
     return _to_json(estimates) if arguments.json else _to_text(estimates, arguments.area_unit)
 
@@ -90,6 +101,11 @@ def _to_json(estimates: "PopulationEstimates") -> dict[str, Any]:
             name: {measure: _to_figures(getattr(of_class, measure)) for measure in _CLASS_MEASURES}
             for name, of_class in estimates.classes.items()
         },
+        "sample": {
+            "interpreted": estimates.sample_size,
+            "mapped": estimates.mapped_size,
+            "uninterpreted": estimates.uninterpreted_size,
+        },
     }
 
 
@@ -105,8 +121,17 @@ def _to_text(estimates: "PopulationEstimates", area_unit: str) -> str:
         lines.append((title, name, *("-" if x is None else f"{x:.{decimals}f}" for x in figures)))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
-        [*(_align(line, widths) for line in lines), "", f"{estimates.sample_size} units; ci: 95 % interval"]
+        [*(_align(line, widths) for line in lines), "", f"{_describe_sample(estimates)}; ci: 95 % interval"]
     )
+
+
+def _describe_sample(estimates: "PopulationEstimates") -> str:
+    said = [f"{estimates.sample_size} units"]
+    if estimates.mapped_size < estimates.sample_size:
+        said.append(f"accuracies from {estimates.mapped_size} that the map shows")
+    if estimates.uninterpreted_size:
+        said.append(f"{estimates.uninterpreted_size} more not interpreted")
+    return ", ".join(said)
 
 
 def _align(cells: tuple[str, ...], widths: list[int]) -> str:

@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-Z95 = 1.96
-"""Half-width of a 95 % interval in standard errors, rounded as in Olofsson et al. (2014)."""
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -19,12 +16,6 @@ class Estimate:
     """Upper end of the 95 % interval, at most the largest possible value."""
     is_degenerate: bool
     """The standard error is 0 though units remain unseen: the sample holds no variation to judge from."""
-
-    @classmethod
-    def of_share(cls, estimate: float, se: float, is_census: bool) -> "Estimate":
-        """An estimate between 0 and 1; in a census nothing is unseen and a standard error of 0 is true."""
-        lower, upper = max(0.0, estimate - Z95 * se), min(1.0, estimate + Z95 * se)
-        return cls(estimate, se, lower, upper, is_degenerate=se == 0 and not is_census)
 
     def scale(self, factor: float) -> "Estimate":
         """The same estimate in other units."""
@@ -55,10 +46,17 @@ class ClassEstimates:
 class PopulationEstimates:
     """What the sample says about the population."""
 
-    overall_accuracy: Estimate
-    """Share of the area that is mapped right."""
+    overall_accuracy: Estimate | None
+    """Share of the mapped area that is mapped right; None where the map shows no unit."""
     classes: dict[str, ClassEstimates]
-    """By class, sorted: every class that the map or the reference has in the sample."""
+    """By class, sorted: those that the map or the reference has in the sample, and those asked for."""
     sample_size: int
+    """Units that could be interpreted; all figures are from these."""
+    mapped_size: int
+    """Those of them that the map shows; accuracies are from these."""
+    uninterpreted_size: int
+    """Units that were drawn and could not be interpreted."""
+    effective_size: float
+    """Units of a simple random sample that would tell as much; inf in a census."""
     area: float
     """Area of all strata."""

@@ -1,12 +1,15 @@
 """Estimates of a pipeline's zones and period from its reference sample."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from orthostat.errors import SampleError
+from orthostat.errors import IdentityError, SampleError
 from orthostat.estimation.estimates import Estimate, PopulationEstimates
 from orthostat.estimation.sample import SampleStratum, SampleUnit
-from orthostat.estimation.stratified import Stratum, Unit, estimate_population
+from orthostat.estimation.stratified import UNINTERPRETED, Stratum, Unit, estimate_population
+
+_SUM_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class AreaEstimate:
     ci_lower_m2: float
     ci_upper_m2: float
     cv_pct: float | None
-    """Standard error in per cent of the estimate; None where the estimate is 0."""
+    """Standard error in per cent of the estimate; None where the estimate or the error is 0."""
     is_degenerate: bool
     """The standard error is 0 though pixels remain unseen: the sample holds no variation to judge from."""
 
@@ -30,6 +33,10 @@ class ZoneEstimate:
     period: str
     zone_id: str
     sample_size: int
+    """Interpreted units."""
+    uninterpreted_size: int
+    effective_size: float
+    """Units of a simple random sample that would tell as much; inf in a census."""
     area_m2: float
     """Area of the zone's strata, to which the estimates of all classes add up."""
     classes: dict[str, AreaEstimate]
@@ -49,27 +56,39 @@ def estimate_zone(
     """Area of each class in one zone, with standard error and 95 % interval.
 
     `map_classes` gives the map class of each unit of the period by unit_id. `parts` are the zones whose
-    strata make up a zone that has none itself, such as a parent. A class that no unit has is estimated as 0.
+    strata make up a zone that has none itself, such as a parent. A class that no unit has is estimated as 0,
+    with an interval that says how much there may be.
 
-    Raises SampleError, which refuses this zone, when it has fewer units than `min_sample_size` or a stratum
+    Raises IdentityError when the estimates do not add up to the strata, and SampleError, which refuses this
+    zone, when it has fewer interpreted units than `min_sample_size` or a stratum
     can't be estimated (see estimate_population).
     """
     zone_ids = {zone_id} if parts is None else set(parts)
-    size = sum(unit.period == period and unit.zone_id in zone_ids for unit in units)
+    size = sum(
+        unit.period == period and unit.zone_id in zone_ids and unit.reference_class != UNINTERPRETED
+        for unit in units
+    )
     if size < min_sample_size:
         raise SampleError(
-            f"zone '{zone_id}' has {size} sample unit(s) in {period}, {min_sample_size} are needed; draw "
-            f"{min_sample_size - size} more or lower publication.min_sample_size"
+            f"zone '{zone_id}' has {size} interpreted sample unit(s) in {period}, {min_sample_size} are "
+            f"needed; draw {min_sample_size - size} more or lower publication.min_sample_size"
         )
-    estimates = estimate_accuracy(units, map_classes, strata, period, zone_ids)
-    areas = {name: of_class.area for name, of_class in estimates.classes.items()}
-    nothing = Estimate(0.0, 0.0, 0.0, 0.0, is_degenerate=True)
+    estimates = estimate_accuracy(units, map_classes, strata, period, classes, zone_ids)
+    found = {name: _to_area(estimates.classes[name].area) for name in classes}
+    total = math.fsum(area.estimate_m2 for area in found.values())
+    if not math.isclose(total, estimates.area, rel_tol=_SUM_TOLERANCE):
+        raise IdentityError(
+            f"the estimates of zone '{zone_id}' add up to {total:.10g} m2, its frame has "
+            f"{estimates.area:.10g} m2; every reference class of the sample must be one of {list(classes)}"
+        )
     return ZoneEstimate(
         period,
         zone_id,
         estimates.sample_size,
+        estimates.uninterpreted_size,
+        estimates.effective_size,
         estimates.area,
-        {name: _to_area(areas.get(name, nothing)) for name in classes},
+        found,
     )
 
 
@@ -78,12 +97,13 @@ def estimate_accuracy(
     map_classes: Mapping[str, str],
     strata: Sequence[SampleStratum],
     period: str,
+    classes: Collection[str] = (),
     zone_ids: Collection[str] | None = None,
 ) -> PopulationEstimates:
     """Accuracies and areas, in m2, of a period: over the strata of all zones together, or of some.
 
-    A stratum of one zone is another than the stratum of that name in the next. Pixels that the map leaves out
-    count as wrong.
+    A stratum of one zone is another than the stratum of that name in the next. `classes` are estimated even
+    where no unit is of them; see estimate_population for units that the map leaves out.
 
     Raises SampleError when there are no strata, a unit belongs to none or has no map class, or a stratum
     can't be estimated (see estimate_population).
@@ -104,6 +124,7 @@ def estimate_accuracy(
             if unit.period == period and (unit.zone_id, unit.stratum) in names
         ],
         [Stratum(names[s.zone_id, s.stratum], s.size, s.area_m2) for s in chosen],
+        classes=classes,
     )
 
 
@@ -128,5 +149,5 @@ def _find_map_class(unit: SampleUnit, map_classes: Mapping[str, str]) -> str:
 
 
 def _to_area(area: Estimate) -> AreaEstimate:
-    cv_pct = 100 * area.se / area.estimate if area.estimate > 0 else None
+    cv_pct = 100 * area.se / area.estimate if area.estimate > 0 and area.se > 0 else None
     return AreaEstimate(area.estimate, area.se, area.ci_lower, area.ci_upper, cv_pct, area.is_degenerate)

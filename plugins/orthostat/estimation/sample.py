@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from orthostat.errors import SampleError
 from orthostat.estimation.rows import Row, read_rows
+from orthostat.estimation.stratified import UNINTERPRETED
 from orthostat.pipelines.config import Sample
 
 
@@ -23,7 +24,7 @@ class SampleUnit:
     """In the sample's coordinate system."""
     y: float
     reference_class: str
-    """Name of the class, as the model spells it."""
+    """Name of the class, as the model spells it, or "uninterpreted"."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +97,14 @@ def _refuse_repeated(rows: Sequence[Row], key: Callable[[Row], tuple[str, ...]],
 
 
 def check_reference_classes(units: Sequence[SampleUnit], class_names: Sequence[str]) -> None:
-    """Raises SampleError when a reference class is none of the model's: both must follow one codelist."""
-    unknown = sorted({unit.reference_class for unit in units} - set(class_names))
+    """Raises SampleError when a reference class is none of the model's: both must follow one codelist.
+
+    "uninterpreted" is the one word beside them.
+    """
+    unknown = sorted({unit.reference_class for unit in units} - {*class_names, UNINTERPRETED})
     if unknown:
         example = next(unit for unit in units if unit.reference_class in unknown)
         raise SampleError(
             f"reference class(es) {unknown} of the sample, e.g. of unit '{example.unit_id}', are none of the "
-            f"model's {sorted(class_names)}; spell them as the model does"
+            f"model's {sorted(class_names)}; spell them as the model does, or '{UNINTERPRETED}'"
         )

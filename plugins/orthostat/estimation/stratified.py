@@ -8,11 +8,22 @@ population correction is left out, the results are those of Olofsson et al. (201
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orthostat.errors import SampleError
 from orthostat.estimation.estimates import ClassEstimates, Estimate, PopulationEstimates
+from orthostat.estimation.intervals import (
+    IntervalMethod,
+    SampledShare,
+    interval_of_ratio,
+    interval_of_share,
+)
+
+UNMAPPED = frozenset({"unobserved", "nodata"})
+"""Map classes of units that the map leaves out: they say nothing of its accuracy."""
+UNINTERPRETED = "uninterpreted"
+"""Reference class of a unit whose true class nobody could tell."""
 
 _Cells = Mapping[tuple[str, str], int]
 _Matches = Callable[[str, str], bool]
@@ -47,7 +58,7 @@ class Stratum:
 
 @dataclass(frozen=True)
 class _Sampled:
-    """A stratum and its sample units, counted by (map class, reference class)."""
+    """A stratum and its interpreted sample units, counted by (map class, reference class)."""
 
     stratum: Stratum
     cells: _Cells
@@ -59,58 +70,122 @@ class _Sampled:
         return sum(number for cell, number in self.cells.items() if matches(*cell))
 
 
+@dataclass(frozen=True)
+class _Design:
+    """The strata of a sample, and how intervals are made."""
+
+    sampled: Sequence[_Sampled]
+    interval: IntervalMethod
+
+    @property
+    def area(self) -> float:
+        return math.fsum(h.stratum.area for h in self.sampled)
+
+    @property
+    def is_census(self) -> bool:
+        return all(h.unseen_share == 0 for h in self.sampled)
+
+
 def estimate_population(
-    units: Iterable[Unit], strata: Sequence[Stratum], finite_population: bool = True
+    units: Iterable[Unit],
+    strata: Sequence[Stratum],
+    finite_population: bool = True,
+    interval: IntervalMethod = "wilson",
+    classes: Collection[str] = (),
 ) -> PopulationEstimates:
     """Accuracies, area proportions and areas with standard errors and 95 % intervals.
 
-    Strata weigh by area. `finite_population` multiplies each stratum's variance by 1 - n/N (Stehman 2014);
-    without it the results are those of Olofsson et al. (2014).
+    Of every class that the map or the reference has in the sample, and of `classes`: what no unit is of has
+    the estimate 0, and an interval that says how much there may be.
 
-    Raises SampleError when a stratum has fewer than two units (unless all of its units are in the sample and
-    `finite_population` is set), more units than its size, or stands twice, and when a unit's stratum is
-    missing.
+    Strata weigh by area. `finite_population` multiplies each stratum's variance by 1 - n/N (Stehman 2014);
+    without it, and with the interval `normal`, the results are those of Olofsson et al. (2014).
+
+    A unit whose reference class is "uninterpreted" is left out, as if it had not been drawn: the others of
+    its stratum stand for it. Accuracies are about the part of the population that the map shows, so that
+    units of the map classes "unobserved" and "nodata" have no say in them; areas need no map at all.
+
+    Raises SampleError when a stratum has fewer than two interpreted units (unless all of its units are in the
+    sample and `finite_population` is set), more units than its size, or stands twice, and when a unit's
+    stratum is missing.
     """
-    sampled = _count(units, strata, finite_population)
-    classes = sorted({name for h in sampled for cell in h.cells for name in cell})
-    area = math.fsum(h.stratum.area for h in sampled)
+    drawn = list(units)
+    interpreted = [unit for unit in drawn if unit.reference_class != UNINTERPRETED]
+    design = _Design(_count(drawn, interpreted, strata, finite_population), interval)
+    cells = [cell for h in design.sampled for cell in h.cells]
+    names = sorted({*classes, *(name for cell in cells for name in cell)} - UNMAPPED)
     return PopulationEstimates(
-        _proportion(sampled, lambda mapped, reference: mapped == reference),
-        {name: _estimate_class(sampled, name, area) for name in classes},
-        sum(h.size for h in sampled),
-        area,
+        _accuracy(design, lambda mapped, reference: mapped == reference, _is_mapped),
+        {name: _estimate_class(design, name) for name in names},
+        sample_size=len(interpreted),
+        mapped_size=sum(unit.map_class not in UNMAPPED for unit in interpreted),
+        uninterpreted_size=len(drawn) - len(interpreted),
+        effective_size=_effective_size(design),
+        area=design.area,
     )
 
 
-def _estimate_class(sampled: Sequence[_Sampled], name: str, area: float) -> ClassEstimates:
+def _is_mapped(map_class: str, _: str) -> bool:
+    return map_class not in UNMAPPED
+
+
+def _estimate_class(design: _Design, name: str) -> ClassEstimates:
     def mapped(map_class: str, _: str) -> bool:
         return map_class == name
 
     def true(_: str, reference: str) -> bool:
         return reference == name
 
+    def true_where_mapped(map_class: str, reference: str) -> bool:
+        return reference == name and map_class not in UNMAPPED
+
     def right(map_class: str, reference: str) -> bool:
         return map_class == reference == name
 
-    proportion = _proportion(sampled, true)
+    proportion = _proportion(design, true)
     return ClassEstimates(
-        _accuracy(sampled, right, mapped), _accuracy(sampled, right, true), proportion, proportion.scale(area)
+        _accuracy(design, right, mapped),
+        _accuracy(design, right, true_where_mapped),
+        proportion,
+        proportion.scale(design.area),
     )
 
 
-def _proportion(sampled: Sequence[_Sampled], part: _Matches) -> Estimate:
+def _proportion(design: _Design, part: _Matches) -> Estimate:
     """A share of everything: the ratio estimator with x = 1 for every unit."""
-    return _ratio(sampled, [(h.count(part), h.size) for h in sampled])
+    counts = [(h.count(part), h.size) for h in design.sampled]
+    share, se = _ratio(design.sampled, counts)
+    found = [
+        SampledShare(h.stratum.area / design.area, y, h.size, h.unseen_share)
+        for h, (y, _) in zip(design.sampled, counts, strict=True)
+    ]
+    interval = interval_of_share(found, share, se, design.interval)
+    return Estimate(share, se, *interval, is_degenerate=se == 0 and not design.is_census)
 
 
-def _accuracy(sampled: Sequence[_Sampled], part: _Matches, whole: _Matches) -> Estimate | None:
+def _accuracy(design: _Design, part: _Matches, whole: _Matches) -> Estimate | None:
     """A share of a part of the population; None where no sample unit belongs to that part."""
-    counts = [(h.count(part), h.count(whole)) for h in sampled]
-    return _ratio(sampled, counts) if any(x for _, x in counts) else None
+    counts = [(h.count(part), h.count(whole)) for h in design.sampled]
+    size = sum(x for _, x in counts)
+    if size == 0:
+        return None
+    share, se = _ratio(design.sampled, counts)
+    interval = interval_of_ratio(share, se, math.inf if design.is_census else size, design.interval)
+    return Estimate(share, se, *interval, is_degenerate=se == 0 and not design.is_census)
 
 
-def _ratio(sampled: Sequence[_Sampled], counts: Sequence[tuple[int, int]]) -> Estimate:
-    """Combined ratio estimator R = Y / X, variance by eq. 28 of Stehman (2014).
+def _effective_size(design: _Design) -> float:
+    """Units of a simple random sample that would tell as much of a class that lies evenly in all strata.
+
+    1 / sum of W_h^2 (1 - n_h/N_h) / n_h (Kish 1965, Survey Sampling); inf in a census. It is known before
+    anything is interpreted.
+    """
+    inverse = math.fsum((h.stratum.area / design.area) ** 2 * h.unseen_share / h.size for h in design.sampled)
+    return 1 / inverse if inverse > 0 else math.inf
+
+
+def _ratio(sampled: Sequence[_Sampled], counts: Sequence[tuple[int, int]]) -> tuple[float, float]:
+    """Combined ratio estimator R = Y / X and its standard error, variance by eq. 28 of Stehman (2014).
 
     Each sample unit has x = 1 where it is in the whole and y = 1 where it is in the part, else 0; `counts`
     are the sums of y and x per stratum. Sums are exact before they are rounded (fsum), so that no result
@@ -124,8 +199,7 @@ def _ratio(sampled: Sequence[_Sampled], counts: Sequence[tuple[int, int]]) -> Es
         for h, _, y, x in strata
         if h.unseen_share > 0  # a census of one unit has no residual variance to divide by
     )
-    is_census = all(h.unseen_share == 0 for h in sampled)
-    return Estimate.of_share(ratio, math.sqrt(variance), is_census)
+    return ratio, math.sqrt(variance)
 
 
 def _residual_variance(n: int, y: int, x: int, ratio: float) -> float:
@@ -138,33 +212,41 @@ def _residual_variance(n: int, y: int, x: int, ratio: float) -> float:
     return pairs / n / (n - 1)
 
 
-def _count(units: Iterable[Unit], strata: Sequence[Stratum], finite_population: bool) -> list[_Sampled]:
-    """The sample units of each stratum, counted by their two classes."""
+def _count(
+    drawn: Iterable[Unit], interpreted: Iterable[Unit], strata: Sequence[Stratum], finite_population: bool
+) -> list[_Sampled]:
+    """The interpreted sample units of each stratum, counted by their two classes."""
+    sizes = Counter(unit.stratum for unit in drawn)
     cells: dict[str, Counter[tuple[str, str]]] = {stratum.name: Counter() for stratum in strata}
     if len(cells) < len(strata):
         names = Counter(stratum.name for stratum in strata)
         twice = sorted(name for name, number in names.items() if number > 1)
         raise SampleError(f"strata {twice} stand more than once among the strata; keep one row for each")
-    for unit in units:
-        if unit.stratum not in cells:
+    for name in sizes:
+        if name not in cells:
             raise SampleError(
-                f"the sample has the stratum '{unit.stratum}', the strata are {sorted(cells)}; "
+                f"the sample has the stratum '{name}', the strata are {sorted(cells)}; "
                 "add it with its size or correct the name"
             )
+    for unit in interpreted:
         cells[unit.stratum][unit.map_class, unit.reference_class] += 1
-    return [_sample_stratum(stratum, cells[stratum.name], finite_population) for stratum in strata]
+    return [
+        _sample_stratum(stratum, sizes[stratum.name], cells[stratum.name], finite_population)
+        for stratum in strata
+    ]
 
 
-def _sample_stratum(stratum: Stratum, cells: _Cells, finite_population: bool) -> _Sampled:
+def _sample_stratum(stratum: Stratum, drawn: int, cells: _Cells, finite_population: bool) -> _Sampled:
     size = sum(cells.values())
-    if size > stratum.size:
+    if drawn > stratum.size:
         raise SampleError(
-            f"stratum '{stratum.name}' has {size} sample units but a size of {stratum.size}; "
+            f"stratum '{stratum.name}' has {drawn} sample units but a size of {stratum.size}; "
             "correct its size or remove units that were counted twice"
         )
     if size < 2 and not (finite_population and size == stratum.size):
+        without = f", {drawn - size} more could not be interpreted" if drawn > size else ""
         raise SampleError(
-            f"stratum '{stratum.name}' has {size} sample unit(s), at least 2 are needed for a standard "
-            "error; draw more units in it or merge it with a similar stratum"
+            f"stratum '{stratum.name}' has {size} sample unit(s){without}; at least 2 are needed for a "
+            "standard error; draw more units in it or merge it with a similar stratum"
         )
     return _Sampled(stratum, cells, size, 1 - size / stratum.size if finite_population else 1.0)

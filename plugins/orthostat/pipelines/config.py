@@ -107,13 +107,21 @@ class Sample(Section):
     """The reference sample of a probability design."""
 
     uri: Uri
-    """CSV or Parquet: unit_id, period, zone_id, stratum, x, y, reference_class."""
+    """CSV or Parquet: unit_id, period, zone_id, stratum, x, y, reference_class ("uninterpreted" where nobody
+    could tell)."""
     strata_uri: Uri
     """CSV or Parquet: period, zone_id, stratum, size, area_m2."""
     crs: str
     """Coordinate system of the columns x and y."""
     sample_id: str
     """Name and version of the sample, part of every estimate's provenance."""
+    frame: Annotated[str, Field(min_length=1)]
+    """What the units were drawn from, in words, such as "all 10 m pixels of the municipalities"."""
+    population: Literal["zone", "frame"] = "zone"
+    """What the estimates are about. `zone`: the strata of a zone must add up to it, or there is no estimate.
+    `frame`: the figures are about the frame, say so in their row, and have status D (definition differs)."""
+    frame_tolerance: Share = 0.01
+    """Share of a zone's area by which its strata may differ from it: whole pixels, a simplified border."""
     is_simulated: bool = False
     """A simulated sample is called simulated wherever its figures appear."""
 
@@ -154,8 +162,15 @@ class Publication(Section):
     """Above this coefficient of variation, in per cent, the value is marked U."""
     suppress_cv_pct: Annotated[float, Field(gt=0)] = 50.0
     """Above this, the value is suppressed (status Q)."""
+    small_share: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """An estimate below this share of its population is judged by the coefficient of variation that the
+    sample's design has at this share: by its own, only those that came out too large would be published."""
     min_sample_size: Annotated[int, Field(ge=2)] = 30
-    """Fewer sample units in a zone and period are refused."""
+    """Fewer interpreted sample units in a zone and period are refused."""
+    max_uninterpreted: Share = 0.1
+    """With a larger share of a zone's units uninterpreted, the value is marked U."""
+    refuse_uninterpreted: Share = 0.3
+    """With a larger share, there is no estimate (status O)."""
 
     @model_validator(mode="after")
     def _in_order(self) -> "Publication":
@@ -166,6 +181,11 @@ class Publication(Section):
         if self.max_cv_pct > self.suppress_cv_pct:
             raise ValueError(
                 f"max_cv_pct {self.max_cv_pct} is above suppress_cv_pct {self.suppress_cv_pct}; swap them"
+            )
+        if self.max_uninterpreted > self.refuse_uninterpreted:
+            raise ValueError(
+                f"max_uninterpreted {self.max_uninterpreted} is above refuse_uninterpreted "
+                f"{self.refuse_uninterpreted}; swap them"
             )
         return self
 

@@ -8,11 +8,11 @@ from orthostat.aggregation.table import PeriodTable, ZoneAreas
 from orthostat.errors import ConfigurationError
 from orthostat.estimation.estimates import Estimate, PopulationEstimates
 from orthostat.estimation.period import AreaEstimate, ZoneEstimate
-from orthostat.pipelines.config import Pipeline, Publication
+from orthostat.pipelines.config import Pipeline, Publication, Sample
 from orthostat.pipelines.window import FREQUENCY
 from orthostat.prediction.classes import LabelClass
 from orthostat.statistics.rules import Published, publish_estimate, publish_map_count
-from orthostat.statistics.schema import AREA, COUNT, MAP_COUNT, STRATIFIED, Row
+from orthostat.statistics.schema import AREA, COUNT, MAP_COUNT, STRATIFIED, ZONE, Row
 
 CONF_LEVEL = 0.95
 
@@ -104,11 +104,12 @@ def build_accuracy(
             "class_name": class_name,
             "measure": measure,
             "value": accuracy.estimate if accuracy else None,
-            "std_err": accuracy.se if accuracy else None,
+            "std_err": accuracy.se if accuracy and not accuracy.is_degenerate else None,
             "ci_lower": accuracy.ci_lower if accuracy else None,
             "ci_upper": accuracy.ci_upper if accuracy else None,
             "sample_size": estimates.sample_size,
-            **_sample_columns(pipeline),
+            "mapped_size": estimates.mapped_size,
+            **_sample_columns(_require_sample(pipeline)),
             "inputs_sha256": inputs_sha256,
         }
         for class_name, measure, accuracy in measures
@@ -130,26 +131,27 @@ def _count(common: Row, rules: Publication) -> Row:
         "method": MAP_COUNT,
         **_show(published, common["indicator"]),
         **_precision(None),
-        "sample_size": None,
+        **_sampled(None),
+        "population": ZONE,
         "sample_id": None,
         "is_simulated": False,
     }
 
 
 def _estimate(common: Row, estimate: ZoneEstimate | str, pipeline: Pipeline) -> Row:
-    sample = _sample_columns(pipeline)
+    sample = _require_sample(pipeline)
     if isinstance(estimate, str):
-        published = Published(None, "O", estimate)
-        area, size = None, None
+        published, area, zone = Published(None, "O", estimate), None, None
     else:
-        area, size = estimate.classes[common["class_name"]], estimate.sample_size
-        published = publish_estimate(area, common["coverage"], sample["is_simulated"], pipeline.publication)
+        area, zone = estimate.classes[common["class_name"]], estimate
+        published = publish_estimate(area, zone, sample, pipeline.publication)
     return {
         "method": STRATIFIED,
         **_show(published, AREA),
         **_precision(area if published.value is not None else None),
-        "sample_size": size,
-        **sample,
+        **_sampled(zone),
+        "population": ZONE if sample.population == "zone" else sample.frame,
+        **_sample_columns(sample),
     }
 
 
@@ -163,9 +165,12 @@ def _show(published: Published, indicator: str) -> Row:
 
 
 def _precision(area: AreaEstimate | None) -> Row:
-    """Standard error and interval: empty with the figure, or a suppressed one could be read from them."""
+    """Standard error and interval: empty with the figure, or a suppressed one could be read from them.
+
+    A standard error of 0 that only says that the sample shows no variation is empty, too.
+    """
     return {
-        "std_err_m2": area.se_m2 if area else None,
+        "std_err_m2": area.se_m2 if area and not area.is_degenerate else None,
         "ci_lower_m2": area.ci_lower_m2 if area else None,
         "ci_upper_m2": area.ci_upper_m2 if area else None,
         "conf_level": CONF_LEVEL if area else None,
@@ -173,9 +178,21 @@ def _precision(area: AreaEstimate | None) -> Row:
     }
 
 
-def _sample_columns(pipeline: Pipeline) -> Row:
+def _sampled(zone: ZoneEstimate | None) -> Row:
+    return {
+        "sample_size": zone.sample_size if zone else None,
+        "uninterpreted_size": zone.uninterpreted_size if zone else None,
+        "frame_area_m2": zone.area_m2 if zone else None,
+    }
+
+
+def _require_sample(pipeline: Pipeline) -> Sample:
     if pipeline.sample is None:
         raise ConfigurationError(
             f"pipeline '{pipeline.name}' has estimates but no section 'sample'; add it to the pipeline file"
         )
-    return {"sample_id": pipeline.sample.sample_id, "is_simulated": pipeline.sample.is_simulated}
+    return pipeline.sample
+
+
+def _sample_columns(sample: Sample) -> Row:
+    return {"sample_id": sample.sample_id, "is_simulated": sample.is_simulated}

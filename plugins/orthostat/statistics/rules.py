@@ -4,10 +4,11 @@ Status codes are SDMX CL_OBS_STATUS. A row has one status; everything that speak
 its note.
 """
 
+import math
 from typing import NamedTuple
 
-from orthostat.estimation.period import AreaEstimate
-from orthostat.pipelines.config import Publication
+from orthostat.estimation.period import AreaEstimate, ZoneEstimate
+from orthostat.pipelines.config import Publication, Sample
 
 
 class Published(NamedTuple):
@@ -36,23 +37,50 @@ def publish_map_count(
     return Published(mapped, "G", "; ".join(notes))
 
 
-def publish_estimate(
-    area: AreaEstimate, coverage: float, is_simulated: bool, rules: Publication
-) -> Published:
+def publish_estimate(area: AreaEstimate, zone: ZoneEstimate, sample: Sample, rules: Publication) -> Published:
     """An estimate from a reference sample: provisional (P) until it is signed off.
 
-    Missing (O) where too little of the zone was seen, suppressed (Q) where the coefficient of variation
-    passes its limit, experimental (G) from a simulated sample, of low reliability (U) with any other doubt.
+    Suppressed (Q) where the coefficient of variation passes its limit, missing (O) where too many units could
+    not be interpreted, experimental (G) from a simulated sample, of low reliability (U) with any other doubt,
+    of another definition (D) when it is about the frame. The map plays no part in it, nor does its coverage.
     """
-    if coverage < rules.min_coverage:
-        return Published(None, "O", _too_little_seen(coverage, rules))
-    simulated = ["simulated sample"] if is_simulated else []
-    if area.cv_pct is not None and area.cv_pct > rules.suppress_cv_pct:
-        reason = f"CV {area.cv_pct:.4g} % is above {rules.suppress_cv_pct:g} %"
-        return Published(None, "Q", "; ".join([reason, *simulated]))
-    doubts = [*_doubts_of_estimate(area, rules), *_doubts_of_coverage(coverage, rules)]
-    status = "G" if is_simulated else "U" if doubts else "P"
-    return Published(area.estimate_m2, status, "; ".join([*simulated, *doubts]) or None)
+    said = ["simulated sample"] if sample.is_simulated else []
+    if sample.population == "frame":
+        said.append(f"about the frame: {sample.frame}")
+    missed = zone.uninterpreted_size / (zone.sample_size + zone.uninterpreted_size)
+    if missed > rules.refuse_uninterpreted:
+        return Published(None, "O", "; ".join([_uninterpreted(missed, rules.refuse_uninterpreted), *said]))
+    cv_pct, of_what = _precision(area, zone, rules)
+    if cv_pct > rules.suppress_cv_pct:
+        reason = f"{of_what} {cv_pct:.4g} % is above {rules.suppress_cv_pct:g} %"
+        return Published(None, "Q", "; ".join([reason, *said]))
+    doubts = []
+    if area.is_degenerate:
+        doubts.append("no standard error, as the sample shows no variation; see the interval")
+    if cv_pct > rules.max_cv_pct:
+        doubts.append(f"{of_what} {cv_pct:.4g} % is above {rules.max_cv_pct:g} %")
+    if missed > rules.max_uninterpreted:
+        doubts.append(_uninterpreted(missed, rules.max_uninterpreted))
+    regular = "D" if sample.population == "frame" else "P"
+    status = "G" if sample.is_simulated else "U" if doubts else regular
+    return Published(area.estimate_m2, status, "; ".join([*said, *doubts]) or None)
+
+
+def _precision(area: AreaEstimate, zone: ZoneEstimate, rules: Publication) -> tuple[float, str]:
+    """The coefficient of variation that an estimate is judged by, in per cent, and what it is of.
+
+    A small share has the one of the design: sqrt((1 - s) / (s n)) at the share s = small_share, n being the
+    effective size. It does not depend on what came out, so that no estimate is chosen for being large.
+    """
+    if area.estimate_m2 < rules.small_share * zone.area_m2:
+        share = rules.small_share
+        cv_pct = 100 * math.sqrt((1 - share) / share / zone.effective_size)
+        return cv_pct, f"below {share:.0%} of the population the design's CV counts, which"
+    return area.cv_pct or 0.0, "CV"
+
+
+def _uninterpreted(share: float, limit: float) -> str:
+    return f"{share:.1%} of the units could not be interpreted, above {limit:.1%}"
 
 
 def _too_little_seen(coverage: float, rules: Publication) -> str:
@@ -62,12 +90,4 @@ def _too_little_seen(coverage: float, rules: Publication) -> str:
 def _doubts_of_coverage(coverage: float, rules: Publication) -> list[str]:
     if coverage < rules.normal_coverage:
         return [f"coverage {coverage:.4g} is below the normal {rules.normal_coverage:g}"]
-    return []
-
-
-def _doubts_of_estimate(area: AreaEstimate, rules: Publication) -> list[str]:
-    if area.is_degenerate:
-        return ["standard error 0 because the sample shows no variation; the true one is larger"]
-    if area.cv_pct is not None and area.cv_pct > rules.max_cv_pct:
-        return [f"CV {area.cv_pct:.4g} % is above {rules.max_cv_pct:g} %"]
     return []

@@ -43,6 +43,9 @@ _PERIOD_PATTERNS = {"M": r"\d{4}-(0[1-9]|1[0-2])", "Q": r"\d{4}-Q[1-4]", "A": r"
 _VALUE_COLUMNS = {AREA: ("area_m2", "mapped_area_m2"), COUNT: ("object_count", "mapped_count")}
 """The published figure of an indicator, and what was mapped."""
 _ESTIMATE_COLUMNS = ["std_err_m2", "ci_lower_m2", "ci_upper_m2", "conf_level", "cv_pct"]
+_SAMPLE_COLUMNS = ["sample_size", "uninterpreted_size", "frame_area_m2", "sample_id"]
+ZONE = "zone"
+"""The population of a figure that is about its zone."""
 
 
 def _text(description: str, allowed: Iterable[str] | None = None, *, nullable: bool = False) -> Column:
@@ -131,7 +134,14 @@ OBSERVATIONS = DataFrameSchema(
         "ci_upper_m2": _number("Upper bound of the confidence interval.", nullable=True),
         "conf_level": _number("Level of the confidence interval.", 0.0, 1.0, nullable=True),
         "cv_pct": _number("Coefficient of variation: 100 std_err_m2 / estimate.", nullable=True),
-        "sample_size": _count("Sample units in the zone and period.", nullable=True),
+        "sample_size": _count("Interpreted sample units in the zone and period.", nullable=True),
+        "uninterpreted_size": _count("Sample units that nobody could interpret.", nullable=True),
+        "population": _text(
+            "What the figure is about: 'zone', or the sampling frame in the words of the pipeline file."
+        ),
+        "frame_area_m2": _number(
+            "Area of the sampling frame, of which the classes are parts.", nullable=True
+        ),
         "sample_id": _text("Name and version of the reference sample.", nullable=True),
         "is_simulated": _boolean("Whether the figure is an estimate from a simulated sample."),
         "mapped_area_m2": _number(
@@ -171,8 +181,9 @@ OBSERVATIONS = DataFrameSchema(
             "a MAP_COUNT row has no standard error, interval or sample",
             lambda frame: (
                 (frame["method"] != MAP_COUNT)
-                | frame[[*_ESTIMATE_COLUMNS, "sample_size", "sample_id"]].isna().all(axis=1)
+                | frame[[*_ESTIMATE_COLUMNS, *_SAMPLE_COLUMNS]].isna().all(axis=1)
                 & ~frame["is_simulated"]
+                & (frame["population"] == ZONE)
             ),
         ),
         _rule("a published MAP_COUNT row shows the mapped area or count", _shows_mapped),
@@ -183,6 +194,23 @@ OBSERVATIONS = DataFrameSchema(
         _rule(
             "a row without a value has no standard error",
             lambda frame: frame["area_m2"].notna() | frame["std_err_m2"].isna(),
+        ),
+        _rule(
+            "an estimate has an interval wider than 0, and a frame that holds it",
+            lambda frame: (
+                (frame["method"] == MAP_COUNT)
+                | frame["area_m2"].isna()
+                | (frame["ci_lower_m2"] < frame["ci_upper_m2"]) & (frame["area_m2"] <= frame["frame_area_m2"])
+                | (frame["std_err_m2"] == 0)  # a census
+            ),
+        ),
+        _rule(
+            "a value about another population than the zone does not have status A or P",
+            lambda frame: (
+                (frame["population"] == ZONE)
+                | frame["area_m2"].isna()
+                | ~frame["obs_status"].isin(["A", "P"])
+            ),
         ),
         _rule("the mapped classes of a zone fit into its valid area", _classes_fit_valid_area),
     ],
@@ -203,7 +231,8 @@ ACCURACY = DataFrameSchema(
         "std_err": _number("Standard error.", nullable=True),
         "ci_lower": _number("Lower bound of the confidence interval.", 0.0, 1.0, nullable=True),
         "ci_upper": _number("Upper bound of the confidence interval.", 0.0, 1.0, nullable=True),
-        "sample_size": _count("Sample units."),
+        "sample_size": _count("Interpreted sample units of the period."),
+        "mapped_size": _count("Those that the map shows, from which the accuracies are.", nullable=True),
         "sample_id": _text("Name and version of the reference sample."),
         "is_simulated": _boolean("Whether the sample is simulated."),
         "inputs_sha256": _text("Digest of all that decides the period's figures."),

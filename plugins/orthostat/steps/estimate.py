@@ -8,6 +8,7 @@ from orthostat.aggregation.table import PeriodTable, read_table
 from orthostat.aggregation.work import TileWork, check_classes, objects_uri, read_work, tile_uri
 from orthostat.aggregation.zones import ZoneSet, read_pipeline_zones
 from orthostat.errors import SampleError
+from orthostat.estimation.frame import check_frame, check_parts, check_places, find_parts
 from orthostat.estimation.map_classes import read_map_classes
 from orthostat.estimation.period import ZoneEstimate, estimate_accuracy, estimate_zone
 from orthostat.estimation.sample import SampleStratum, SampleUnit, read_sample, read_strata
@@ -23,8 +24,6 @@ from orthostat.steps.judge import PeriodWork, read_run_work
 
 _MOST_DOTS = 20_000
 """More objects than this are drawn by their zones alone: dots would cover one another."""
-_FRAME_TOLERANCE = 0.01
-"""Share of a zone's area by which its strata may differ unremarked: whole pixels, a simplified border."""
 
 
 @dataclass(frozen=True)
@@ -118,16 +117,21 @@ def _estimate(
 ) -> tuple[dict[str, ZoneEstimate | str], list[Row], list[str]]:
     units = [unit for unit in reference.units if unit.period == period.period]
     strata = [stratum for stratum in reference.strata if stratum.period == period.period]
+    sample = reference.sample
     if not units or not strata:
-        reason = f"sample {reference.sample.sample_id} has no units in {period.period}"
+        reason = f"sample {sample.sample_id} has no units in {period.period}"
         return dict.fromkeys(zones.ids, reason), [], [reason]
+    check_parts(strata, zones)
+    check_places(units, zones, sample.crs, pipeline.grid.resolution_m)
     tiles = {tile: tile_uri(work, tile) for work in works for tile in work.tiles}
     names = {label.class_id: label.name for label in classes}
-    map_classes = read_map_classes(units, tiles, pipeline.grid, names, reference.sample.crs)
+    map_classes = read_map_classes(units, tiles, pipeline.grid, names, sample.crs)
     estimates: dict[str, ZoneEstimate | str] = {}
     remarks: list[str] = []
     for zone_id in zones.ids:
         try:
+            is_whole = sample.population == "zone"
+            parts = find_parts(zone_id, zones, {s.zone_id for s in strata}, is_whole=is_whole)
             estimate = estimate_zone(
                 units,
                 map_classes,
@@ -136,38 +140,18 @@ def _estimate(
                 zone_id,
                 pipeline.publication.min_sample_size,
                 list(names.values()),
-                _parts(zones, zone_id, {stratum.zone_id for stratum in strata}),
+                parts,
             )
+            if is_whole:
+                zone_m2 = table.zone(zone_id).zone_area_m2
+                check_frame(zone_id, estimate.area_m2, zone_m2, sample.frame_tolerance)
             estimates[zone_id] = estimate
-            remarks += _describe_frame(estimate, table.zone(zone_id).zone_area_m2)
         except SampleError as error:
             estimates[zone_id] = str(error)
             remarks.append(f"no estimate: {error}")
-    if not any(isinstance(estimate, ZoneEstimate) for estimate in estimates.values()):
-        return estimates, [], remarks
     accuracies = estimate_accuracy(units, map_classes, strata, period.period)
     accuracy = build_accuracy(pipeline, period.period, classes, accuracies, period.inputs_sha256)
     return estimates, accuracy, remarks
-
-
-def _describe_frame(estimate: ZoneEstimate, zone_area_m2: float) -> list[str]:
-    """A sampling frame that is not the zone is a matter of design, and must be seen."""
-    difference = estimate.area_m2 / zone_area_m2 - 1
-    if abs(difference) <= _FRAME_TOLERANCE:
-        return []
-    return [f"the strata of zone '{estimate.zone_id}' differ by {difference:+.1%} from its area"]
-
-
-def _parts(zones: ZoneSet, zone_id: str, sampled: set[str]) -> set[str]:
-    """The zones whose strata make up this one: its own where it has some, else those of its parts."""
-    parts = {zone_id}
-    if zone_id in sampled:
-        return parts
-    while True:
-        more = {child for child, parent in zip(zones.ids, zones.parents, strict=True) if parent in parts}
-        if more <= parts:
-            return parts
-        parts |= more
 
 
 def _provenance(pipeline: Pipeline, period: PeriodWork) -> Provenance:
