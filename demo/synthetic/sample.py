@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from demo.synthetic.truth import (
     CLASSES,
     PERIODS,
-    RESOLUTION_M,
+    PIXEL_M2,
     SEED,
     TRANSFORM,
     World,
@@ -40,7 +40,7 @@ def draw_sample(world: World, zones: gpd.GeoDataFrame) -> tuple[pd.DataFrame, pd
             for class_id, pixels in _strata(outdated, zone_of_pixel == position).items():
                 stratum = f"was_{names[class_id]}"
                 size = len(pixels)
-                strata.append((period, zone_id, stratum, size, size * RESOLUTION_M**2))
+                strata.append((period, zone_id, stratum, size, size * PIXEL_M2))
                 for row, column in rng.choice(pixels, sample_size(size), replace=False):
                     drawn += 1
                     x, y = TRANSFORM * (column + 0.5, row + 0.5)

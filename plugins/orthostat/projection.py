@@ -3,13 +3,12 @@
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pyproj import CRS, Proj
 from pyproj.exceptions import CRSError
 
 from orthostat.errors import GridError
 
-MAX_AREAL_DISTORTION = 0.01
-"""Areas measured on a grid may differ from true areas by this share; UTM stays below 0.0008 in its zone."""
 _LATTICE = 9
 
 
@@ -56,28 +55,30 @@ def metres_per_unit(crs: CRS) -> float:
     return float(crs.axis_info[0].unit_conversion_factor)
 
 
-def check_areal_scale(crs: CRS, bounds: tuple[float, float, float, float]) -> None:
-    """Check that a projected `crs` keeps areas within `bounds` (west, south, east, north, in its units).
+def areal_scale(crs: CRS, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Area on the map over true area (Snyder 1987, chapter 4) at places of a projected system, shape (n,).
 
-    The areal scale (area on the map over true area; Snyder 1987, chapter 4) is computed on a lattice of 9 by
-    9 points. Raises GridError for Web Mercator, where the system is undefined, and where the scale differs
-    from 1 by more than MAX_AREAL_DISTORTION.
+    Raises GridError where the system is not defined.
     """
-    refuse_web_mercator(crs)
-    west, south, east, north = bounds
-    x, y = np.meshgrid(np.linspace(west, east, _LATTICE), np.linspace(south, north, _LATTICE))
     projection = Proj(crs)
-    longitude, latitude = projection(x.ravel(), y.ravel(), inverse=True)
-    scale = np.asarray(projection.get_factors(longitude, latitude).areal_scale, dtype=float)
-    if not np.all(np.isfinite(scale)):
+    longitude, latitude = projection(x, y, inverse=True)
+    scale = np.asarray(projection.get_factors(longitude, latitude).areal_scale, dtype=np.float64)
+    if not (np.isfinite(scale).all() and (scale > 0).all()):
+        bounds = (float(x.min()), float(y.min()), float(x.max()), float(y.max()))
         raise GridError(
             f"{crs.name} is not defined everywhere in {bounds}; "
             "check the coordinates, or use a system made for this place, e.g. UTM"
         )
-    worst = float(scale[np.argmax(np.abs(scale - 1))])
-    if abs(worst - 1) > MAX_AREAL_DISTORTION:
-        raise GridError(
-            f"{crs.name} shows areas {worst:.4f} times their size in {bounds}; at most "
-            f"{MAX_AREAL_DISTORTION:.0%} distortion is allowed; "
-            "warp to an equal-area or local projected system, e.g. UTM"
-        )
+    return scale
+
+
+def check_defined(crs: CRS, bounds: tuple[float, float, float, float]) -> None:
+    """Raises GridError for Web Mercator, and where `crs` is not defined on a lattice of 9 by 9 points.
+
+    `bounds` are west, south, east, north, in units of `crs`. How much the projection distorts areas does not
+    matter: every pixel is measured by its areal scale.
+    """
+    refuse_web_mercator(crs)
+    west, south, east, north = bounds
+    x, y = np.meshgrid(np.linspace(west, east, _LATTICE), np.linspace(south, north, _LATTICE))
+    areal_scale(crs, x.ravel(), y.ravel())

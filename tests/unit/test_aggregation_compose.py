@@ -232,11 +232,12 @@ def test_predictions_of_different_classes_are_refused():
         plan_work(make_pipeline(), "2024-01", "ab", [("b", large)], make_zones())
 
 
-def test_a_grid_that_does_not_keep_areas_where_the_scenes_are_is_refused():
-    pipeline = make_pipeline(grid={"crs": "EPSG:3395", "resolution_m": 10, "tile_size": 512})
-    zones = make_zones(box(499_000, 4_980_000, 510_000, 4_990_000))
-    with pytest.raises(GridError, match=r"World Mercator shows areas .* times their size"):
-        plan_work(pipeline, "2024-01", "ab", [("a", make_prediction("A", shape=(100, 100)))], zones)
+def test_a_grid_that_is_not_defined_where_the_zones_are_is_refused():
+    pipeline = make_pipeline(grid={"crs": "EPSG:3035", "resolution_m": 10, "tile_size": 512})
+    zones = make_zones(box(-1e9, -1e9, 1e9, 1e9), crs="EPSG:3035")
+    scene = make_prediction("A", crs="EPSG:3035", transform=(10.0, 0.0, 9e8, 0.0, -10.0, 9e8))
+    with pytest.raises(GridError, match="not defined everywhere"):
+        plan_work(pipeline, "2024-01", "ab", [("a", scene)], zones)
 
 
 def test_compose_writes_through_s3_and_leaves_finished_tiles_alone(tmp_path, s3_bucket):

@@ -12,11 +12,13 @@ from shapely import box
 from orthostat import storage
 from orthostat.cli.main import main
 
+EQUAL_AREA = "+proj=laea +lat_0=45 +lon_0=15 +x_0=500000 +y_0=4983400 +datum=WGS84"
+
 
 @pytest.fixture
 def files(tmp_path):
     """A raster of 2 x 2 pixels of 10 m, values 10 2 / 2 255 (nodata), and two zones in degrees."""
-    profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "nodata": 255, "crs": "EPSG:32633"}
+    profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "nodata": 255, "crs": EQUAL_AREA}
     transform = from_origin(500_000, 4_983_400, 10, 10)
     with rasterio.open(
         tmp_path / "labels.tif", "w", height=2, width=2, transform=transform, **profile
@@ -25,7 +27,7 @@ def files(tmp_path):
     zones = gpd.GeoDataFrame(
         {"code": ["in", "out"]},
         geometry=[box(500_000, 4_983_380, 500_020, 4_983_400), box(510_000, 4_983_000, 510_010, 4_983_010)],
-        crs="EPSG:32633",
+        crs=EQUAL_AREA,
     )
     zones.to_crs(4326).to_file(tmp_path / "zones.geojson")
     return tmp_path

@@ -1,7 +1,7 @@
-"""True areas of pixels and polygons, in one measure per coordinate system.
+"""True areas of pixels and polygons: on the ellipsoid of their coordinate system, whichever that is.
 
-In a projected system the measure is the plane's, and the system must keep areas where it is used. In a
-geographic one it is the ellipsoid's, under edges that are straight in longitude and latitude.
+In a geographic system edges are straight in longitude and latitude, in a projected one in its plane, where a
+pixel's area is that of the plane divided by the projection's areal scale.
 """
 
 import numpy as np
@@ -10,18 +10,20 @@ import shapely
 from affine import Affine
 from pyproj import CRS
 
+from orthostat.aggregation.areal_scale import edges_of, fit_inverse_scale
 from orthostat.errors import GridError
-from orthostat.projection import check_areal_scale, metres_per_unit
+from orthostat.projection import check_defined, metres_per_unit
 
 Floats = npt.NDArray[np.float64]
 Bounds = tuple[float, float, float, float]
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
+_NEAR_M = 300_000.0
 
 
 def check_measurable(crs: CRS, bounds: Bounds) -> None:
     """Raises GridError when areas cannot be measured in `crs` within `bounds` (west, south, east, north)."""
     if crs.is_projected:
-        check_areal_scale(crs, bounds)
+        check_defined(crs, bounds)
     elif not crs.is_geographic:
         raise GridError(f"{crs.name} is neither projected nor geographic; warp the raster, e.g. to UTM")
     elif bounds[1] * _radians(crs) < -np.pi / 2 - 1e-9 or bounds[3] * _radians(crs) > np.pi / 2 + 1e-9:
@@ -30,33 +32,59 @@ def check_measurable(crs: CRS, bounds: Bounds) -> None:
         )
 
 
-def measure_rows(crs: CRS, transform: Affine, rows: int) -> Floats:
-    """Area of one pixel in each of `rows` rows, in m2, float64 of shape (rows,)."""
+def measure_pixels(crs: CRS, transform: Affine, rows: int, columns: int) -> Floats:
+    """Area of each pixel in m2, float64 of shape (rows, columns), or (rows, 1) or (1, 1) where all are equal.
+
+    Raises GridError where the projection is not defined, or too uneven to be measured.
+    """
     if crs.is_projected:
-        return np.full(rows, abs(transform.a * transform.e) * metres_per_unit(crs) ** 2)
+        west, north = transform * (0, 0)
+        east, south = transform * (columns, rows)
+        plane_m2 = abs(transform.a * transform.e) * metres_per_unit(crs) ** 2
+        down, across = _centres(rows) * (-1 if transform.e < 0 else 1), _centres(columns)
+        return plane_m2 * fit_inverse_scale(crs, (west, south, east, north)).on_lattice(across, down)
     latitudes: Floats = (transform.f + transform.e * np.arange(rows + 1, dtype=np.float64)) * _radians(crs)
-    return abs(transform.a) * _radians(crs) * np.abs(np.diff(_area_north_of_equator(crs, latitudes)))
+    heights = np.abs(np.diff(_area_north_of_equator(crs, latitudes)))
+    areas: Floats = (abs(transform.a) * _radians(crs) * heights)[:, None]
+    return areas
+
+
+def _centres(number: int) -> Floats:
+    """Centres of so many pixels, from -1 to 1."""
+    return np.asarray((2 * np.arange(number) + 1) / number - 1, dtype=np.float64)
 
 
 def measure_polygons(crs: CRS, polygons: npt.NDArray[np.object_]) -> Floats:
-    """Area of each polygon, in m2, float64 of shape (n,).
+    """Area of each polygon on the ellipsoid, in m2, float64 of shape (n,).
 
-    On the ellipsoid by Green's theorem: the integral of A(latitude) d(longitude) around each ring, where A is
-    the area between the equator and a latitude per radian; 12-point Gauss-Legendre along each edge.
+    In a geographic system by Green's theorem: the integral of A(latitude) d(longitude) around each ring,
+    where A is the area between the equator and a latitude per radian; 12-point Gauss-Legendre along each
+    edge. In a projected one the plane's area is integrated over 1 / areal scale. Raises GridError as
+    measure_pixels does.
     """
     if crs.is_projected:
-        return np.asarray(shapely.area(polygons) * metres_per_unit(crs) ** 2, dtype=np.float64)
-    parts, owner_of_part = shapely.get_parts(polygons, return_index=True)
-    rings, part_of_ring = shapely.get_rings(shapely.orient_polygons(parts), return_index=True)
-    points, ring_of_point = shapely.get_coordinates(rings, return_index=True)
-    is_edge = ring_of_point[1:] == ring_of_point[:-1]
-    start = points[:-1][is_edge] * _radians(crs)
-    end = points[1:][is_edge] * _radians(crs)
+        areas, is_there = np.zeros(len(polygons)), ~shapely.is_empty(polygons)
+        if is_there.any():
+            areas[is_there] = _measure_in_plane(crs, polygons[is_there])
+        return areas
+    owner, start, end = edges_of(polygons)
+    start, end = start * _radians(crs), end * _radians(crs)
     middle, half = (start[:, 1] + end[:, 1]) / 2, (end[:, 1] - start[:, 1]) / 2
     heights = _area_north_of_equator(crs, middle[:, None] + half[:, None] * _NODES) @ (_WEIGHTS / 2)
     signed = (start[:, 0] - end[:, 0]) * heights
-    owner = owner_of_part[part_of_ring[ring_of_point[:-1][is_edge]]]
     return np.bincount(owner, weights=signed, minlength=len(polygons)).astype(np.float64)
+
+
+def _measure_in_plane(crs: CRS, polygons: npt.NDArray[np.object_]) -> Floats:
+    """Neighbours share one polynomial of the scale; where they are far apart each has its own."""
+    west, south, east, north = (float(bound) for bound in shapely.total_bounds(polygons))
+    unit = metres_per_unit(crs) ** 2
+    if max(east - west, north - south) <= _NEAR_M / metres_per_unit(crs):
+        scale = fit_inverse_scale(crs, (west, south, east, north))
+        return unit * scale.integrate(polygons)
+    return unit * np.concatenate(
+        [fit_inverse_scale(crs, shapely.bounds(p)).integrate(np.array([p])) for p in polygons]
+    )
 
 
 def split_rows(crs: CRS, transform: Affine) -> int:

@@ -106,7 +106,7 @@ def combine(
     projected = project_zones(zones, crs, grid.resolution_m)
     covered = shapely.union_all([tile_box(grid, tile) for tile in tiles])
     zone_areas = measure_polygons(crs, projected.geometries).tolist()
-    outside = shapely.area(shapely.difference(projected.geometries, covered)).tolist()
+    outside = measure_polygons(crs, shapely.difference(projected.geometries, covered)).tolist()
     rows = zip(zones.ids, zones.names, zones.parents, zone_areas, outside, strict=True)
     return PeriodTable(zones=tuple(_sum_zone(*row, areas[row[0]], objects) for row in rows), objects=objects)
 

@@ -18,7 +18,7 @@ from exactextract.raster import NumPyRasterSource
 from pyproj import CRS
 
 from orthostat import storage
-from orthostat.aggregation.areas import check_measurable, measure_polygons, measure_rows, split_rows
+from orthostat.aggregation.areas import check_measurable, measure_pixels, measure_polygons, split_rows
 from orthostat.aggregation.borders import project_zones
 from orthostat.aggregation.counts import count_objects
 from orthostat.aggregation.detections import read_points
@@ -101,7 +101,7 @@ def measure_values(
     rows, columns = labels.shape
     cuts = split_rows(crs, transform)
     fine = transform * Affine.scale(1, 1 / cuts)
-    areas = measure_rows(crs, fine, rows * cuts)[:, None]
+    areas = measure_pixels(crs, fine, rows * cuts, columns)
     west, north = transform * (0, 0)
     east, south = transform * (columns, rows)
     extent = {"xmin": west, "ymin": south, "xmax": east, "ymax": north, "srs_wkt": crs.to_wkt()}

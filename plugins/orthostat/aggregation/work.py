@@ -18,7 +18,7 @@ from orthostat.pipelines.config import Grid, Pipeline, Zones
 from orthostat.prediction.classes import LabelClass
 from orthostat.prediction.description import Task
 from orthostat.prediction.item import Prediction
-from orthostat.projection import check_areal_scale, parse_crs, parse_projected
+from orthostat.projection import check_defined, parse_crs, parse_projected
 
 UNOBSERVED = 254
 """A composite's pixel that no scene covers; 255 (item.NODATA) is covered, but never with valid data."""
@@ -103,7 +103,7 @@ def plan_work(
     items_of = _find_items(areas, planned, grid, tile_side(grid) if OBJECTS in tasks else 0.0)
     tiles = sorted(items_of, key=lambda tile: (tile[1], tile[0]))
     for tile in tiles:
-        check_areal_scale(crs, tile_bounds(grid, tile))
+        check_defined(crs, tile_bounds(grid, tile))
     return [
         TileWork(
             root=pipeline.output,

@@ -1,0 +1,103 @@
+"""How large a projection shows the ground, as a polynomial that pixels and polygons are measured by."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from numpy.polynomial import chebyshev
+from pyproj import CRS
+
+from orthostat.errors import GridError
+from orthostat.projection import areal_scale
+
+Floats = npt.NDArray[np.float64]
+Bounds = tuple[float, float, float, float]
+_SIZES = (6, 12, 24, 48)
+"""Lattices that are tried, so many points to a side."""
+_PRECISION = 1e-8
+"""Share of the scale that may be left out; what PROJ says of it is right to 1e-9."""
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(4)
+_PIECES = 8
+"""An edge is cut into pieces of at most this part of the polynomial's extent."""
+
+
+@dataclass(frozen=True)
+class InverseScale:
+    """True area over area on the map: a Chebyshev series in x and y within bounds."""
+
+    bounds: Bounds
+    coefficients: Floats
+    """Shape (degrees in y, degrees in x)."""
+
+    def on_lattice(self, x: Floats, y: Floats) -> Floats:
+        """At each x and y, from -1 to 1 between the bounds: shape (y, x), or (1, 1) where it is constant."""
+        if self.coefficients.size == 1:
+            return self.coefficients
+        rows, columns = (size - 1 for size in self.coefficients.shape)
+        values: Floats = (
+            chebyshev.chebvander(y, rows) @ self.coefficients @ chebyshev.chebvander(x, columns).T
+        )
+        return values
+
+    def integrate(self, polygons: npt.NDArray[np.object_]) -> Floats:
+        """Its integral over each polygon, in squared units of the map, shape (n,).
+
+        By Green's theorem: its integral over x, times dy, around each ring; 4-point Gauss-Legendre.
+        """
+        if self.coefficients.size == 1:
+            return np.asarray(shapely.area(polygons) * self.coefficients[0, 0], dtype=np.float64)
+        west, south, east, north = self.bounds
+        centre = np.array([west + east, south + north]) / 2
+        half = np.array([east - west, north - south]) / 2
+        pieces = shapely.segmentize(polygons, 2 * half.max() / _PIECES)
+        owner, start, end = edges_of(pieces)
+        start, end = (start - centre) / half, (end - centre) / half
+        over_x = chebyshev.chebint(self.coefficients, axis=1)
+        heights = np.zeros(len(owner))
+        for node, weight in zip(_NODES, _WEIGHTS, strict=True):
+            x, y = (start + (end - start) * (node + 1) / 2).T
+            heights += weight / 2 * chebyshev.chebval2d(y, x, over_x)
+        signed = heights * (end - start)[:, 1]
+        total = np.bincount(owner, weights=signed, minlength=len(polygons))
+        return np.asarray(total * half[0] * half[1], dtype=np.float64)
+
+
+def fit_inverse_scale(crs: CRS, bounds: Bounds) -> InverseScale:
+    """The inverse of a projected system's areal scale within `bounds` (west, south, east, north).
+
+    Raises GridError where the system is not defined, or so uneven that no series of 48 terms follows it.
+    """
+    for size in _SIZES:
+        coefficients = _interpolate(crs, bounds, size)
+        said = np.abs(coefficients) / np.abs(coefficients[0, 0])
+        if max(said[-2:].max(), said[:, -2:].max()) < _PRECISION:
+            last = np.argwhere(said >= _PRECISION / 10).max(axis=0)
+            return InverseScale(bounds, coefficients[: last[0] + 1, : last[1] + 1])
+    raise GridError(
+        f"{crs.name} shows areas too unevenly in {tuple(bounds)} to measure them there; "
+        "use a system made for this place, e.g. UTM"
+    )
+
+
+def _interpolate(crs: CRS, bounds: Bounds, size: int) -> Floats:
+    """Chebyshev coefficients through a lattice of size x size points."""
+    west, south, east, north = bounds
+    nodes = chebyshev.chebpts1(size)
+    x, y = np.meshgrid(west + (east - west) * (nodes + 1) / 2, south + (north - south) * (nodes + 1) / 2)
+    values = 1 / areal_scale(crs, x.ravel(), y.ravel()).reshape(size, size)
+    basis = chebyshev.chebvander(nodes, size - 1)
+    norm = np.full(size, 2 / size)
+    norm[0] /= 2
+    coefficients: Floats = (norm[:, None] * basis.T) @ values @ (basis * norm)
+    return coefficients
+
+
+def edges_of(polygons: npt.NDArray[np.object_]) -> tuple[npt.NDArray[np.intp], Floats, Floats]:
+    """Edges of polygons' rings, holes the other way round: owner (n,), and first and last points (n, 2)."""
+    parts, owner_of_part = shapely.get_parts(polygons, return_index=True)
+    rings, part_of_ring = shapely.get_rings(shapely.orient_polygons(parts), return_index=True)
+    points, ring_of_point = shapely.get_coordinates(rings, return_index=True)
+    is_edge = ring_of_point[1:] == ring_of_point[:-1]
+    owner = owner_of_part[part_of_ring[ring_of_point[:-1][is_edge]]]
+    return owner, points[:-1][is_edge], points[1:][is_edge]
