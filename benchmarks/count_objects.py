@@ -24,10 +24,10 @@ from rasterio.transform import from_origin
 from benchmarks.measure import Cost, measure
 from orthostat import storage
 from orthostat.aggregation.compose import compose
+from orthostat.aggregation.hierarchy import read_pipeline_zones
 from orthostat.aggregation.table import read_table
 from orthostat.aggregation.tabulate import tabulate
 from orthostat.aggregation.work import OBJECTS, plan_work
-from orthostat.aggregation.zones import read_pipeline_zones
 from orthostat.pipelines.config import Pipeline
 from orthostat.prediction.classes import LabelClass
 from orthostat.prediction.item import File, Prediction

@@ -15,12 +15,13 @@ from shapely import box
 from orthostat import storage
 from orthostat.aggregation.areas import measure_polygons
 from orthostat.aggregation.borders import project_zones
+from orthostat.aggregation.hierarchy import read_pipeline_zones
 from orthostat.aggregation.identities import check_identities
 from orthostat.aggregation.labels import tabulate_labels
 from orthostat.aggregation.table import PeriodTable, ZoneAreas, combine, read_table
 from orthostat.aggregation.tabulate import measure_values, tabulate
 from orthostat.aggregation.work import TileWork, tile_uri
-from orthostat.aggregation.zones import ZoneSet, read_pipeline_zones
+from orthostat.aggregation.zones import ZoneSet
 from orthostat.errors import GridError, IdentityError, StorageError
 from orthostat.pipelines.config import Grid, Zones
 

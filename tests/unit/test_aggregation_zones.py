@@ -10,7 +10,7 @@ import shapely
 from pyproj import CRS, Transformer
 
 from orthostat.aggregation.borders import project_zones
-from orthostat.aggregation.zones import read_zones
+from orthostat.aggregation.zones import ZoneSet, read_zones
 from orthostat.errors import StorageError, ZonesError
 
 BOXES = [shapely.box(0, 0, 1, 1), shapely.box(1, 0, 2, 1), shapely.box(0, 0, 2, 1)]
@@ -125,8 +125,8 @@ def test_children_still_fill_their_parent_after_projection(tmp_path):
 
 
 def test_zones_that_the_system_cannot_show_are_refused(tmp_path):
-    uri = write(tmp_path / "z.geojson", geometries=[shapely.box(-10, 91, 10, 95)], ids=["pole"])
-    with pytest.raises(ZonesError, match="zone 'pole' cannot be shown in WGS 84 / UTM zone 31N"):
+    uri = write(tmp_path / "z.geojson", geometries=[shapely.box(80, -10, 100, 10)], ids=["far"])
+    with pytest.raises(ZonesError, match="zone 'far' cannot be shown in WGS 84 / UTM zone 31N"):
         project_zones(read_zones(uri, "code"), CRS("EPSG:32631"), 30)
 
 
@@ -144,3 +144,33 @@ def test_a_hole_that_touches_the_border_is_still_a_valid_zone_after_projection(t
     )
     assert projected.is_valid
     assert projected.area + filled.geometries[0].area == pytest.approx(whole.geometries[0].area, rel=1e-7)
+
+
+def test_swapped_axes_are_found_by_their_latitudes(tmp_path):
+    uri = write(tmp_path / "z.gpkg", geometries=[shapely.box(45, 100, 46, 101), *BOXES[1:]])
+    with pytest.raises(ZonesError, match="zone 'b' reaches latitude 101, the limit is 90; its axes"):
+        read_zones(uri, "code")
+
+
+def test_a_zone_drawn_around_the_earth_is_refused_and_one_of_the_whole_earth_is_not(tmp_path):
+    wrong = shapely.Polygon([(179.99, 0), (-179.99, 0), (-179.99, 0.02), (179.99, 0.02)])
+    uri = write(tmp_path / "z.gpkg", geometries=[wrong, *BOXES[1:]])
+    with pytest.raises(ZonesError, match=r"'b' has an edge .*, 359.98 degrees around .*; split it at 180"):
+        read_zones(uri, "code")
+    world = shapely.box(-180, -90, 180, 90)
+    assert read_zones(write(tmp_path / "w.gpkg", geometries=[world, *BOXES[1:]]), "code").ids[1] == "b"
+
+
+def test_a_zone_split_at_the_antimeridian_is_whole_in_utm():
+    halves = shapely.MultiPolygon([shapely.box(179.99, 0, 180, 0.02), shapely.box(-180, 0, -179.99, 0.02)])
+    zones = ZoneSet(("z",), ("z",), (None,), np.array([halves]), CRS(4326))
+    [found] = project_zones(zones, CRS(32660), 10).geometries
+    assert found.area == pytest.approx(2226 * 2211, rel=5e-3)
+
+
+def test_a_border_that_the_target_tears_apart_is_refused_at_once():
+    """Two kilometres across the antimeridian in UTM 60, asked for in degrees."""
+    across = shapely.box(833_000, 0, 835_000, 2_000)
+    zones = ZoneSet(("z",), ("z",), (None,), np.array([across]), CRS(32660))
+    with pytest.raises(ZonesError, match=r"zone 'z' cannot be shown in WGS 84 .*torn apart"):
+        project_zones(zones, CRS(4326), 1e-4)

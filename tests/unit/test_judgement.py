@@ -55,6 +55,21 @@ def test_each_rule_refuses_with_its_reason(changes: dict[str, object], reason: s
     assert re.search(reason, found)
 
 
+def test_zones_whose_axes_are_swapped_are_named_as_the_cause() -> None:
+    [found] = reasons_to_refuse(make_prediction(), Judgement(), (44.0, 14.0, 46.0, 16.0))
+    assert "touches no zone; the axes of the zones are swapped: write longitude first" in found
+
+
+def test_scenes_and_zones_meet_across_the_antimeridian() -> None:
+    """Bounds whose west is east of their east go around through 180 degrees."""
+    there = make_prediction(
+        crs="EPSG:32660", source_crs="EPSG:32660", transform=(1000.0, 0.0, 830_000.0, 0.0, -1000.0, 5_000.0)
+    )
+    assert reasons_to_refuse(there, Judgement(), (179.5, -1.0, -179.5, 1.0)) == []
+    assert reasons_to_refuse(there, Judgement(), (-179.99, -1.0, -179.5, 1.0)) == []
+    assert reasons_to_refuse(there, Judgement(), (178.0, -1.0, 179.0, 1.0)) != []
+
+
 def test_shares_far_from_the_history_are_flagged() -> None:
     history = [make_prediction(histogram={0: 90, 1: 10})] * 3
     assert reasons_to_flag(make_prediction(histogram={0: 80, 1: 20}), history, Judgement()) == []

@@ -12,6 +12,10 @@ from orthostat.aggregation.zones import ZoneSet, check_geometries
 from orthostat.errors import GridError, ZonesError
 
 _MAX_HALVINGS = 24
+_TORN = 0.25
+"""A piece that is cut small and still strays by this share of its length is torn apart by the system."""
+_SMALL = 2**-8
+"""Such pieces, as a share of the polygon's extent."""
 
 
 def project_zones(zones: ZoneSet, crs: CRS, pixel_size: float) -> ZoneSet:
@@ -40,7 +44,9 @@ def densify(polygon: Any, transformer: Transformer, tolerance: float) -> Any:
     step = 2 * max(east - west, north - south)
     for _ in range(_MAX_HALVINGS):
         pieces = shapely.segmentize(polygon, step)
-        deviation = _deviation(pieces, transformer)
+        deviation, bend = _deviation(pieces, transformer)
+        if step < _SMALL * max(east - west, north - south) and bend > _TORN:
+            raise GridError(f"its border is torn apart there, within {west, south, east, north}")
         if deviation <= tolerance:
             return shapely.transform(pieces, transformer.transform, interleaved=False)
         if not np.isfinite(deviation):
@@ -49,8 +55,9 @@ def densify(polygon: Any, transformer: Transformer, tolerance: float) -> Any:
     raise GridError(f"not defined within {west, south, east, north}")
 
 
-def _deviation(polygon: Any, transformer: Transformer) -> float:
-    """Largest distance of a point on an edge from its place on the transformed edge, in target units.
+def _deviation(polygon: Any, transformer: Transformer) -> tuple[float, float]:
+    """Largest distance of a point on an edge from its place on the transformed edge: in target units, and as
+    a share of that edge's length.
 
     Three points per edge: the middle alone would miss an edge that bends both ways.
     """
@@ -60,13 +67,16 @@ def _deviation(polygon: Any, transformer: Transformer) -> float:
     start, end = points[:-1][is_edge], points[1:][is_edge]
     start_there, end_there = _transform(start, transformer), _transform(end, transformer)
     if not (np.isfinite(start_there).all() and np.isfinite(end_there).all()):
-        return np.inf
-    worst = 0.0
+        return np.inf, 0.0
+    lengths = np.hypot(*(end_there - start_there).T)
+    worst, bend = 0.0, 0.0
     for share in (0.25, 0.5, 0.75):
         true = _transform(start + share * (end - start), transformer)
         drawn = start_there + share * (end_there - start_there)
-        worst = max(worst, float(np.hypot(*(true - drawn).T).max()))
-    return worst
+        distances = np.hypot(*(true - drawn).T)
+        worst = max(worst, float(distances.max()))
+        bend = max(bend, float((distances[lengths > 0] / lengths[lengths > 0]).max(initial=0.0)))
+    return worst, bend
 
 
 def _transform(points: npt.NDArray[np.float64], transformer: Transformer) -> npt.NDArray[np.float64]:

@@ -23,8 +23,9 @@ from orthostat.aggregation.borders import project_zones
 from orthostat.aggregation.counts import count_objects
 from orthostat.aggregation.detections import read_points
 from orthostat.aggregation.grid import tile_bounds, tile_box, tile_transform
+from orthostat.aggregation.hierarchy import read_pipeline_zones
 from orthostat.aggregation.work import OBJECTS, TileWork, objects_uri, tabulation_uri, tile_uri
-from orthostat.aggregation.zones import ZoneSet, read_pipeline_zones
+from orthostat.aggregation.zones import ZoneSet
 from orthostat.errors import GridError
 from orthostat.projection import parse_projected
 

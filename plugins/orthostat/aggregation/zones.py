@@ -17,9 +17,11 @@ from pyproj import CRS
 
 from orthostat import storage
 from orthostat.errors import ZonesError
-from orthostat.pipelines.config import Zones
 
 _SHOWN = 5
+_FARTHEST_NORTH = 90.000001
+_WHOLE_TURN = 359.999
+"""Degrees; such an edge is that of a map of the whole Earth."""
 
 
 @dataclass(frozen=True)
@@ -71,20 +73,19 @@ def read_zones(
     names = ids if name_column is None else _texts(frame[name_column])
     parents: list[str | None] = [None] * len(ids) if parent_column is None else _texts(frame[parent_column])
     geometries = shapely.force_2d(frame.geometry.to_numpy())
-    check_geometries(uri, [str(ids[index]) for index in order], geometries[order])
+    sorted_ids = [str(ids[index]) for index in order]
+    check_geometries(uri, sorted_ids, geometries[order])
     _check_parents(uri, ids, parents)
+    crs = CRS.from_user_input(frame.crs).to_2d()
+    if crs.is_geographic:
+        _check_degrees(uri, sorted_ids, geometries[order], crs)
     return ZoneSet(
-        ids=tuple(str(ids[index]) for index in order),
+        ids=tuple(sorted_ids),
         names=tuple(names[index] or str(ids[index]) for index in order),
         parents=tuple(parents[index] for index in order),
         geometries=geometries[order],
-        crs=CRS.from_user_input(frame.crs).to_2d(),
+        crs=crs,
     )
-
-
-def read_pipeline_zones(zones: Zones) -> ZoneSet:
-    """The zones that a pipeline names."""
-    return read_zones(zones.uri, zones.id_column, zones.name_column, zones.parent_column)
 
 
 def _read_frame(uri: str) -> gpd.GeoDataFrame:
@@ -145,6 +146,28 @@ def _check_parents(uri: str, ids: list[str | None], parents: list[str | None]) -
         if above is not None:
             raise ZonesError(
                 f"{uri}: zone '{zone_id}' is part of itself through its parents; correct the column"
+            )
+
+
+def _check_degrees(uri: str, ids: list[str], geometries: npt.NDArray[np.object_], crs: CRS) -> None:
+    """Latitudes are latitudes, and no edge goes around the Earth the wrong way."""
+    to_degrees = np.degrees(float(crs.axis_info[0].unit_conversion_factor))
+    for zone_id, geometry in zip(ids, geometries, strict=True):
+        rings = shapely.get_rings(shapely.get_parts(geometry))
+        points, ring = shapely.get_coordinates(rings, return_index=True)
+        points = points * to_degrees
+        farthest = float(np.abs(points[:, 1]).max())
+        if farthest > _FARTHEST_NORTH:
+            raise ZonesError(
+                f"{uri}: zone '{zone_id}' reaches latitude {farthest:.6g}, the limit is 90; its axes are "
+                "swapped: write longitude first"
+            )
+        steps = np.abs(np.diff(points[:, 0]))[np.diff(ring) == 0]
+        if ((steps > 180) & (steps < _WHOLE_TURN)).any():
+            raise ZonesError(
+                f"{uri}: zone '{zone_id}' has an edge from one side of the antimeridian to the other, "
+                f"{steps.max():.6g} degrees around the Earth; split it at 180 degrees, e.g. with ogr2ogr "
+                "-wrapdateline"
             )
 
 

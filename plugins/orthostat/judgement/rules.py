@@ -37,9 +37,11 @@ def reasons_to_refuse(prediction: Prediction, rules: Judgement, zone_bounds: Bou
     bounds = transform_bounds(prediction.crs, "EPSG:4326", *prediction.bounds)
     if not _overlap(bounds, zone_bounds):
         place = ", ".join(f"{degrees:.3f}" for degrees in bounds)
-        reasons.append(
-            f"its footprint ({place} degrees) touches no zone; check the image's coordinate system"
-        )
+        west, south, east, north = zone_bounds
+        cure = "check the image's coordinate system"
+        if _overlap(bounds, (south, west, north, east)):
+            cure = "the axes of the zones are swapped: write longitude first"
+        reasons.append(f"its footprint ({place} degrees) touches no zone; {cure}")
     return reasons
 
 
@@ -116,4 +118,14 @@ def _is_detector(prediction: Prediction) -> bool:
 
 
 def _overlap(one: Bounds, other: Bounds) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+    return any(
+        a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+        for a in _split(one)
+        for b in _split(other)
+    )
+
+
+def _split(bounds: Bounds) -> list[Bounds]:
+    """In two at the antimeridian, where the west is east of the east."""
+    west, south, east, north = bounds
+    return [bounds] if west <= east else [(west, south, 180.0, north), (-180.0, south, east, north)]

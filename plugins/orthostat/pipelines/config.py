@@ -78,6 +78,11 @@ class Zones(Section):
     name_column: str | None = None
     parent_column: str | None = None
     """Column with the id of the zone that this one is part of; children must sum to their parent."""
+    dissolve_parents: bool = False
+    """Parents are the union of their children, whatever their own polygons: for boundaries that were
+    simplified level by level."""
+    may_overlap: bool = False
+    """Whether zones of one level may lie on one another; else such boundaries are refused."""
     version: str
     """Version of the boundaries; it is part of every figure's provenance."""
 

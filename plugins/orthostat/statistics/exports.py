@@ -12,7 +12,7 @@ from pandera.pandas import DataFrameSchema
 from sqlalchemy.engine import Connection
 
 from orthostat import __version__, storage
-from orthostat.aggregation.zones import read_pipeline_zones
+from orthostat.aggregation.hierarchy import read_pipeline_zones
 from orthostat.layout import Layout
 from orthostat.pipelines.config import Pipeline
 from orthostat.statistics.composite import draw_composite

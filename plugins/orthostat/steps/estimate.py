@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+from orthostat.aggregation.hierarchy import read_pipeline_zones
 from orthostat.aggregation.identities import check_identities
 from orthostat.aggregation.table import PeriodTable, read_table
 from orthostat.aggregation.work import TileWork, check_classes, objects_uri, read_work, tile_uri
-from orthostat.aggregation.zones import ZoneSet, read_pipeline_zones
+from orthostat.aggregation.zones import ZoneSet
 from orthostat.errors import SampleError
 from orthostat.estimation.frame import check_frame, check_parts, check_places, find_parts
 from orthostat.estimation.map_classes import read_map_classes

@@ -6,9 +6,10 @@ from pydantic import BaseModel, ConfigDict
 from rasterio.warp import transform_bounds
 
 from orthostat import __version__, settings, storage
+from orthostat.aggregation.hierarchy import read_pipeline_zones
 from orthostat.aggregation.scene_files import DETECTIONS
 from orthostat.aggregation.work import OBJECTS, plan_work
-from orthostat.aggregation.zones import ZoneSet, read_pipeline_zones
+from orthostat.aggregation.zones import ZoneSet
 from orthostat.errors import ConfigurationError
 from orthostat.judgement.judge import Judged, count_verdicts, judge_period
 from orthostat.pipelines.config import Pipeline

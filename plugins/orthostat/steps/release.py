@@ -1,6 +1,6 @@
 """The release step: what the estimate step computed becomes a new version of the table."""
 
-from orthostat.aggregation.zones import read_pipeline_zones
+from orthostat.aggregation.hierarchy import read_pipeline_zones
 from orthostat.planning.plan import Plan
 from orthostat.statistics.release import release
 from orthostat.statistics.result import PeriodResult, read_result
