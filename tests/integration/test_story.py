@@ -21,6 +21,7 @@ import rasterio
 from orthostat import storage
 from orthostat.errors import (
     BundleError,
+    ConfigurationError,
     SceneError,
     ToleranceError,
     ZonesError,
@@ -129,8 +130,28 @@ def test_of_two_runs_at_once_the_one_that_knows_more_has_the_last_word(story: St
     story.run("quick", *JANUARY)
     complete = story.csv()
     note = story.step("release", "slow")["note"]
-    assert note.startswith("nothing to release: the inputs of 2024-01 changed meanwhile")
+    assert note.startswith(
+        "nothing to release: the inputs of 2024-01, or the pipeline file, changed meanwhile"
+    )
     assert story.csv() == complete
+
+
+def test_an_old_run_whose_release_is_cleared_brings_no_old_figures_back(story: Story, world: Path) -> None:
+    """The pipeline file has changed since: what may be released is what it says now."""
+    upload_scenes(story, world, "2024-01")
+    strict = story.write(publication={**story.pipeline.publication.model_dump(), "min_sample_size": 100_000})
+    strict.run("old", *JANUARY)
+    assert {row["area_m2"] for row in read_table(story) if row["method"] == "STRATIFIED"} == {""}
+    story.write()
+    story.run("new", *JANUARY)
+    current = story.csv()
+    assert {row["area_m2"] for row in read_table(story) if row["method"] == "STRATIFIED"} != {""}
+    note = story.step("release", "old")["note"]
+    assert "or the pipeline file, changed meanwhile" in note
+    assert story.csv() == current
+    (story.folder / "synthetic.yaml").unlink()
+    with pytest.raises(ConfigurationError, match="there is no pipeline 'synthetic'"):
+        story.step("release", "old")
 
 
 def test_a_replaced_image_takes_the_old_ones_place(story: Story, world: Path) -> None:

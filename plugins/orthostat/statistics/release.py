@@ -191,8 +191,8 @@ def _summarise_unchanged(
     reason = "every figure equals the current one" if previous else "there are no figures"
     if stale:
         reason = (
-            f"the inputs of {', '.join(stale)} changed meanwhile; the run that changed them, or the "
-            "next one, releases them"
+            f"the inputs of {', '.join(stale)}, or the pipeline file, changed meanwhile; the run that "
+            "changed them, or the next one, releases them"
         )
     log.info("nothing to release of %s: %s", pipeline.name, reason)
     return ReleaseSummary(
