@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import rasterio
 import shapely
 from affine import Affine
 from exactextract import exact_extract
-from exactextract.operation import Operation
 from exactextract.raster import NumPyRasterSource
 from pyproj import CRS
 
@@ -28,6 +27,9 @@ from orthostat.aggregation.work import OBJECTS, TileWork, objects_uri, tabulatio
 from orthostat.aggregation.zones import ZoneSet
 from orthostat.errors import GridError
 from orthostat.projection import parse_projected
+
+_PIXELS_AT_ONCE = 4_000_000
+"""Of all zones that are measured together; each takes 16 bytes."""
 
 logger = logging.getLogger(__name__)
 
@@ -101,25 +103,46 @@ def measure_values(
         return []
     rows, columns = labels.shape
     cuts = split_rows(crs, transform)
-    fine = transform * Affine.scale(1, 1 / cuts)
-    areas = measure_pixels(crs, fine, rows * cuts, columns)
+    rows *= cuts
+    areas = measure_pixels(crs, transform * Affine.scale(1, 1 / cuts), rows, columns)
+    areas_of_pixels = np.broadcast_to(areas, (rows, columns)).ravel()
+    values, labels_of_pixels = _number_values(np.repeat(labels, cuts, axis=0).ravel())
     west, north = transform * (0, 0)
-    east, south = transform * (columns, rows)
-    extent = {"xmin": west, "ymin": south, "xmax": east, "ymax": north, "srs_wkt": crs.to_wkt()}
-    # Without names exactextract takes the two rasters for one.
-    values = NumPyRasterSource(np.repeat(labels, cuts, axis=0), name="labels", **extent)
-    weights = NumPyRasterSource(np.broadcast_to(areas, (rows * cuts, columns)), name="areas", **extent)
-    operations: Sequence[Operation] = [
-        Operation("unique", "values", values),
-        Operation("weighted_frac", "shares", values, weights),
-        Operation("sum", "area_m2", weights),
-    ]
-    frame = gpd.GeoDataFrame(geometry=polygons, crs=crs)
-    found = exact_extract(values, frame, operations, output="pandas", max_cells_in_memory=10**7)
-    return [
-        {int(value): float(share * area) for value, share in sorted(zip(row_values, shares, strict=True))}
-        for row_values, shares, area in zip(found["values"], found["shares"], found["area_m2"], strict=True)
-    ]
+    east, south = transform * (columns, labels.shape[0])
+    pixels = NumPyRasterSource(
+        np.arange(rows * columns, dtype=np.int32 if rows * columns < 2**31 else np.int64).reshape(
+            rows, columns
+        ),
+        xmin=west,
+        ymin=south,
+        xmax=east,
+        ymax=north,
+        srs_wkt=crs.to_wkt(),
+    )
+    measured = []
+    for some in _share_out(polygons, abs(transform.a * transform.e) / cuts):
+        frame = gpd.GeoDataFrame(geometry=some, crs=crs)
+        found = exact_extract(
+            pixels, frame, ["values", "coverage"], output="pandas", max_cells_in_memory=10**7
+        )
+        for inside, coverage in zip(found["values"], found["coverage"], strict=True):
+            m2 = np.bincount(labels_of_pixels[inside], coverage * areas_of_pixels[inside], len(values))
+            measured.append({int(values[i]): float(m2[i]) for i in np.flatnonzero(m2)})
+    return measured
+
+
+def _number_values(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """The values that may occur, rising, and the place of each label among them."""
+    if labels.dtype == np.uint8:
+        return np.arange(256), labels
+    return np.unique(labels, return_inverse=True)
+
+
+def _share_out(polygons: npt.NDArray[np.object_], pixel_area: float) -> Iterator[npt.NDArray[np.object_]]:
+    """Polygons in their order, in batches of so few pixels that memory does not grow with the raster."""
+    batch_of = (np.cumsum(shapely.area(polygons)) / pixel_area / _PIXELS_AT_ONCE).astype(np.int64)
+    for batch in np.unique(batch_of):
+        yield polygons[batch_of == batch]
 
 
 def _read_tile(uri: str) -> npt.NDArray[np.uint8]:
