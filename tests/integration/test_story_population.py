@@ -92,6 +92,31 @@ def test_strata_in_hectares_publish_no_estimate(story: Story, world: Path) -> No
     rows = [row for rows in estimates(story).values() for row in rows]
     assert {row["area_m2"] for row in rows} == {""}
     assert all("-99.99%" in row["obs_note"] and "square metres" in row["obs_note"] for row in rows)
+    accuracy = storage.read_bytes(storage.join(story.release_folder(), "accuracy.csv")).decode()
+    assert len(accuracy.splitlines()) == 1  # the header
+
+
+def test_one_zone_in_hectares_takes_no_figure_and_no_accuracy_with_it(story: Story, world: Path) -> None:
+    upload_scenes(story, world, "2024-01")
+    assert story.pipeline.sample is not None
+    uri, strata_uri = story.pipeline.sample.uri, story.pipeline.sample.strata_uri
+    whole = read_csv(strata_uri)
+    wrong = whole["zone_id"] == sorted(whole["zone_id"].unique())[0]
+    write_csv(whole.assign(area_m2=whole["area_m2"].where(~wrong, whole["area_m2"] / 10_000)), strata_uri)
+    story.run("one", *JANUARY)
+    for zone_id, rows in estimates(story).items():
+        assert all((row["area_m2"] == "") == (zone_id == whole["zone_id"][0]) for row in rows)
+    accuracy = storage.read_bytes(storage.join(story.release_folder(), "accuracy.csv"))
+    units = read_csv(uri)
+    write_csv(whole[~wrong], strata_uri)
+    write_csv(units[units["zone_id"] != whole["zone_id"][0]], uri)
+    story = story.write(output=f"{story.pipeline.output}-without", name="without")
+    story.run("without", *JANUARY)
+    without = storage.read_bytes(storage.join(story.release_folder(), "accuracy.csv"))
+    values = [
+        pd.read_csv(io.BytesIO(data))[["class_name", "measure", "value"]] for data in (accuracy, without)
+    ]
+    pd.testing.assert_frame_equal(*values)
 
 
 def test_a_sample_of_a_part_is_published_as_what_it_is(story: Story, world: Path) -> None:

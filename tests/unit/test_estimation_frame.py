@@ -9,9 +9,12 @@ from pyproj import CRS
 
 from orthostat.aggregation.zones import ZoneSet
 from orthostat.errors import SampleError
-from orthostat.estimation.frame import check_frame, check_parts, check_places, find_parts
+from orthostat.estimation.frame import check_frame, check_parts, check_places, find_misfits, find_parts
 from orthostat.estimation.sample import SampleStratum, SampleUnit
+from orthostat.pipelines.config import Sample
+from tests.builders_statistics import SAMPLE
 
+WHOLE = Sample.model_validate(SAMPLE)
 # A nation of two regions; the north has two municipalities of 1 km2, the south none.
 BOXES = {
     "nation": (None, (500_000, 0, 502_000, 2_000)),
@@ -68,13 +71,25 @@ def test_one_part_left_out_refuses_every_zone_above_it_and_names_it(zones: ZoneS
 
 
 def test_strata_that_are_not_the_zone_are_refused_with_both_areas() -> None:
-    check_frame("a", 0.995e6, 1e6, 0.01)
-    with pytest.raises(
-        SampleError, match=r"add up to 100 m2, the zone has 1000000 m2: -99.99%, allowed are 1.00%"
-    ):
-        check_frame("a", 100.0, 1e6, 0.01)
+    check_frame("a", 0.995e6, 1e6, WHOLE)
+    with pytest.raises(SampleError, match=r"add up to 100 m2, the zone has 1000000 m2: -99.99%, allowed"):
+        check_frame("a", 100.0, 1e6, WHOLE)
     with pytest.raises(SampleError, match=r"\+20.00%"):
-        check_frame("a", 1.2e6, 1e6, 0.01)
+        check_frame("a", 1.2e6, 1e6, WHOLE)
+
+
+def test_a_declared_frame_may_be_a_part_of_the_zone_and_no_more() -> None:
+    part = WHOLE.model_copy(update={"population": "frame"})
+    check_frame("a", 100.0, 1e6, part)
+    with pytest.raises(SampleError, match=r"\+20.00%"):
+        check_frame("a", 1.2e6, 1e6, part)
+
+
+def test_zones_whose_strata_do_not_fit_are_found_one_by_one() -> None:
+    two = [*strata("south"), *strata("north-1"), *strata("north-1")]
+    found = find_misfits(two, {"south": 1e6, "north-1": 1e6}, WHOLE)
+    assert list(found) == ["north-1"]
+    assert "+100.00%" in str(found["north-1"])
 
 
 def test_units_lie_in_their_zone_or_a_pixel_beside_it(zones: ZoneSet) -> None:

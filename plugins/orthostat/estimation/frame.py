@@ -1,6 +1,6 @@
 """The population of an estimate: which strata make up a zone, whether they are it, and where units lie."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import shapely
@@ -9,6 +9,7 @@ from pyproj import Geod, Transformer
 from orthostat.aggregation.zones import ZoneSet
 from orthostat.errors import SampleError
 from orthostat.estimation.sample import SampleStratum, SampleUnit
+from orthostat.pipelines.config import Sample
 from orthostat.projection import parse_crs
 
 _GEOD = Geod(ellps="WGS84")
@@ -62,15 +63,33 @@ def find_parts(zone_id: str, zones: ZoneSet, sampled: Collection[str], *, is_who
     return parts
 
 
-def check_frame(zone_id: str, frame_m2: float, zone_m2: float, tolerance: float) -> None:
-    """Raises SampleError, which refuses this zone, when its strata are not the zone."""
+def check_frame(zone_id: str, frame_m2: float, zone_m2: float, sample: Sample) -> None:
+    """Raises SampleError, which refuses this zone, when its strata are not the zone, or not even in it."""
     difference = frame_m2 / zone_m2 - 1
-    if abs(difference) > tolerance:
+    if difference > sample.frame_tolerance or (
+        sample.population == "zone" and difference < -sample.frame_tolerance
+    ):
         raise SampleError(
             f"the strata of zone '{zone_id}' add up to {frame_m2:.10g} m2, the zone has {zone_m2:.10g} m2: "
-            f"{difference:+.2%}, allowed are {tolerance:.2%} (sample.frame_tolerance); correct area_m2, "
-            "which is in square metres, or declare sample.population: frame"
+            f"{difference:+.2%}, allowed are {sample.frame_tolerance:.2%} (sample.frame_tolerance); correct "
+            "area_m2, which is in square metres, or declare sample.population: frame for a part of the zone"
         )
+
+
+def find_misfits(
+    strata: Sequence[SampleStratum], zone_m2: Mapping[str, float], sample: Sample
+) -> dict[str, SampleError]:
+    """The sampled zones whose strata `check_frame` refuses: no figure and no accuracy may be made of them."""
+    frames: dict[str, float] = {}
+    for stratum in strata:
+        frames[stratum.zone_id] = frames.get(stratum.zone_id, 0.0) + stratum.area_m2
+    misfits = {}
+    for zone_id, frame_m2 in frames.items():
+        try:
+            check_frame(zone_id, frame_m2, zone_m2[zone_id], sample)
+        except SampleError as error:
+            misfits[zone_id] = error
+    return misfits
 
 
 def check_places(units: Sequence[SampleUnit], zones: ZoneSet, crs: str, tolerance_m: float) -> None:

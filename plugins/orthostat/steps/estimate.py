@@ -9,7 +9,7 @@ from orthostat.aggregation.table import PeriodTable, read_table
 from orthostat.aggregation.work import TileWork, check_classes, objects_uri, read_work, tile_uri
 from orthostat.aggregation.zones import ZoneSet
 from orthostat.errors import SampleError
-from orthostat.estimation.frame import check_frame, check_parts, check_places, find_parts
+from orthostat.estimation.frame import check_frame, check_parts, check_places, find_misfits, find_parts
 from orthostat.estimation.map_classes import read_map_classes
 from orthostat.estimation.period import ZoneEstimate, estimate_accuracy, estimate_zone
 from orthostat.estimation.sample import SampleStratum, SampleUnit, read_sample, read_strata
@@ -127,30 +127,30 @@ def _estimate(
     tiles = {tile: tile_uri(work, tile) for work in works for tile in work.tiles}
     names = {label.class_id: label.name for label in classes}
     map_classes = read_map_classes(units, tiles, pipeline.grid, names, sample.crs)
+    zone_m2 = {zone.zone_id: zone.zone_area_m2 for zone in table.zones}
+    misfits = find_misfits(strata, zone_m2, sample)
+    sampled = {stratum.zone_id for stratum in strata}
     estimates: dict[str, ZoneEstimate | str] = {}
     remarks: list[str] = []
     for zone_id in zones.ids:
         try:
-            is_whole = sample.population == "zone"
-            parts = find_parts(zone_id, zones, {s.zone_id for s in strata}, is_whole=is_whole)
+            parts = find_parts(zone_id, zones, sampled, is_whole=sample.population == "zone")
+            for part in sorted(parts & misfits.keys()):
+                raise misfits[part]
+            least = pipeline.publication.min_sample_size
+            of_model = list(names.values())
             estimate = estimate_zone(
-                units,
-                map_classes,
-                strata,
-                period.period,
-                zone_id,
-                pipeline.publication.min_sample_size,
-                list(names.values()),
-                parts,
+                units, map_classes, strata, period.period, zone_id, least, of_model, parts
             )
-            if is_whole:
-                zone_m2 = table.zone(zone_id).zone_area_m2
-                check_frame(zone_id, estimate.area_m2, zone_m2, sample.frame_tolerance)
+            check_frame(zone_id, estimate.area_m2, zone_m2[zone_id], sample)
             estimates[zone_id] = estimate
         except SampleError as error:
             estimates[zone_id] = str(error)
             remarks.append(f"no estimate: {error}")
-    accuracies = estimate_accuracy(units, map_classes, strata, period.period)
+    fitting = sampled - misfits.keys()
+    if not fitting:
+        return estimates, [], remarks
+    accuracies = estimate_accuracy(units, map_classes, strata, period.period, zone_ids=fitting)
     accuracy = build_accuracy(pipeline, period.period, classes, accuracies, period.inputs_sha256)
     return estimates, accuracy, remarks
 
