@@ -23,11 +23,11 @@ from rasterio.transform import from_origin
 
 from benchmarks.measure import Cost, measure
 from orthostat import storage
+from orthostat.aggregation.boundaries import store_boundaries
 from orthostat.aggregation.compose import compose
-from orthostat.aggregation.hierarchy import read_pipeline_zones
 from orthostat.aggregation.table import read_table
 from orthostat.aggregation.tabulate import tabulate
-from orthostat.aggregation.work import OBJECTS, plan_work
+from orthostat.aggregation.work import plan_work
 from orthostat.pipelines.config import Pipeline
 from orthostat.prediction.classes import LabelClass
 from orthostat.prediction.item import File, Prediction
@@ -76,13 +76,13 @@ def count(folder: Path) -> int:
         }
     ).model_copy(update={"output": str(folder / "made")})
     uris = sorted(str(path) for path in folder.glob("S*.json"))
-    zones = read_pipeline_zones(pipeline.zones)
+    boundaries_uri, boundaries = store_boundaries(pipeline)
     items = list(zip(uris, read_predictions(uris), strict=True))
-    works = plan_work(pipeline, "2024", "0" * 64, items, zones)
-    for work in works:
+    planned = plan_work(pipeline, "2024", items, (boundaries_uri, boundaries))
+    for work in planned.works:
         compose(work)
         tabulate(work)
-    table = read_table(works, zones, pipeline.grid, OBJECTS)
+    table = read_table(planned.tasks, boundaries, pipeline.grid, counts_objects=True)
     return sum(sum((zone.objects or {}).values()) for zone in table.zones)
 
 
@@ -144,7 +144,7 @@ def _write_scene(
     acquired = datetime(2024, 1, 1, tzinfo=UTC)
     scene = Prediction(
         scene_id=name,
-        task=OBJECTS,
+        task="object_detection",
         files={
             "observed.tif": File(str(observed), "0" * 64),
             "detections.parquet": File(str(detections), "0" * 64),

@@ -23,8 +23,9 @@ from orthostat.pipelines.load import find_pipeline
 from orthostat.pipelines.options import EngineChoice
 from orthostat.statistics.database import open_database
 from orthostat.statistics.display import format_table
+from orthostat.statistics.publish import read_catalog
 from orthostat.statistics.schema import Row
-from orthostat.statistics.vintages import find_vintage, read_periods, read_vintage
+from orthostat.statistics.vintages import read_vintage
 
 BUCKET = "s3://orthostat-demo"
 PIPELINES = ("landsat", "synthetic", "trees")
@@ -151,21 +152,17 @@ def follow(client: AirflowClient, dag_id: str, run_ids: Sequence[str]) -> None:
 
 
 def fetch_results(name: str) -> list[Row]:
-    """Copy the current table and the maps of its periods to build/demo; returns the table."""
+    """Copy the files of the current figures to build/demo, as the catalog names them; returns the table."""
     with open_database(settings.database_url()) as connection:
-        current = find_vintage(connection, name)
-        periods = read_periods(connection, current)
-        rows = read_vintage(connection, name)
+        rows: list[Row] = read_vintage(connection, name).to_pylist()
     folder = RESULTS / name
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     layout = Layout(find_pipeline(name).output)
-    for entry in storage.list_objects(layout.release(current.release_id)):
-        storage.download(entry.uri, folder / entry.uri.rpartition("/")[2])
-    for held in periods:  # a period's maps lie with the release that last changed it
-        for kind in ("map", "composite"):
-            image = f"{kind}-{held.period}.png"
-            storage.download(layout.release(held.release_id, image), folder / image)
+    for period, entry in read_catalog(layout)["periods"].items():
+        (folder / period).mkdir(parents=True)
+        for file in entry["files"]:
+            storage.download(storage.join(entry["uri"], file), folder / period / file)
+    storage.download(layout.catalog(), folder / "catalog.json")
     return rows
 
 

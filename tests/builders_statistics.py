@@ -1,16 +1,24 @@
 """A period of two zones of 1 km2 and two classes, whose figures can be checked in the head."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
+import pyarrow as pa
+
 from orthostat import storage
+from orthostat.aggregation.boundaries import store_boundaries
 from orthostat.aggregation.table import PeriodTable, ZoneAreas
 from orthostat.estimation.estimates import ClassEstimates, Estimate, PopulationEstimates
 from orthostat.estimation.period import AreaEstimate, ZoneEstimate
+from orthostat.layout import Layout
 from orthostat.pipelines.config import Pipeline
 from orthostat.prediction.classes import LabelClass
-from orthostat.statistics.result import PeriodResult
+from orthostat.statistics.inputs import Inputs
+from orthostat.statistics.result import PeriodResult, write_result
 from orthostat.statistics.rows import Provenance, build_accuracy, build_rows
+from orthostat.statistics.schema import ACCURACY, LINEAGE, OBSERVATIONS, Row
+from orthostat.statistics.tables import arrow_schema
 from tests.builders import make_pipeline
 
 CLASSES = (LabelClass(0, "water", "0000FF"), LabelClass(1, "crop", "DDAA00"))
@@ -63,43 +71,91 @@ def make_population() -> PopulationEstimates:
     return PopulationEstimates(share, {"water": water}, 60, 50, 0, 60.0, 1e6)
 
 
-def make_provenance(**changes: Any) -> Provenance:
-    """One scene's."""
+def make_inputs(**changes: Any) -> Inputs:
+    """One scene's, in a closed period."""
     fields: dict[str, Any] = {
-        "inputs_sha256": "1" * 64,
-        "scene_count": 1,
-        "model_sha256": "ab" * 32,
+        "scenes": "1" * 64,
+        "model": "ab" * 32,
+        "options": "2" * 64,
+        "boundaries": "3" * 64,
         "boundary_version": "2024",
+        "zone_names": "4" * 64,
+        "grid": "5" * 64,
+        "rule": "newest",
+        "merge_threshold": 0.5,
+        "sample": None,
+        "publication": "6" * 64,
+        "period_state": "closed",
+        "steps": "compose 1",
     }
-    return Provenance(**(fields | changes))
+    return Inputs(**(fields | changes))
 
 
-def make_result(
-    period: str = "2024-01", pipeline: Pipeline | None = None, water_m2: float = 250_000.0, **changes: Any
-) -> PeriodResult:
-    """A period's result; `changes` are to its provenance."""
-    pipeline = pipeline or make_pipeline()
-    provenance = make_provenance(**changes)
+def make_provenance(inputs: Inputs | None = None) -> Provenance:
+    """One scene's."""
+    inputs = inputs or make_inputs()
+    return Provenance(inputs.sha256, inputs.period_state, 1, inputs.model, inputs.boundary_version)
+
+
+Tables = dict[str, list[Row]]
+"""Rows by the name of their schema."""
+
+
+def make_tables(
+    period: str = "2024-01",
+    pipeline: Pipeline | None = None,
+    water_m2: float = 250_000.0,
+    inputs: Inputs | None = None,
+) -> Tables:
+    """A period's rows."""
+    pipeline, inputs = pipeline or make_pipeline(), inputs or make_inputs()
     estimates = {"a": make_estimate(period)} if pipeline.sample else {}
-    rows = build_rows(pipeline, period, make_table(water_m2), CLASSES, estimates, provenance)
-    inputs = provenance.inputs_sha256
-    accuracy = build_accuracy(pipeline, period, CLASSES, make_population(), inputs) if pipeline.sample else []
+    table, provenance = make_table(water_m2), make_provenance(inputs)
+    accuracy = []
+    if pipeline.sample:
+        accuracy = build_accuracy(pipeline, period, CLASSES, make_population(), inputs.sha256)
     lineage = {
         "period": period,
         "scene_id": "A",
         "item_uri": f"s3://bucket/{period}/item.json",
         "image_uri": "s3://bucket/scenes/A.tif",
         "image_etag": "e1",
-        "inputs_sha256": inputs,
+        "inputs_sha256": inputs.sha256,
     }
-    return PeriodResult(
+    return {
+        "observation": build_rows(pipeline, period, table, CLASSES, estimates, provenance),
+        "accuracy": accuracy,
+        "lineage": [lineage],
+    }
+
+
+def make_result(
+    pipeline: Pipeline,
+    period: str = "2024-01",
+    water_m2: float = 250_000.0,
+    change: Callable[[Tables], None] = lambda tables: None,
+    **inputs: Any,
+) -> PeriodResult:
+    """A period's result, stored where the pipeline's results lie; `inputs` are changes to its inputs.
+
+    `change` may alter the rows, whose schemas are not checked.
+    """
+    decided = make_inputs(**inputs)
+    tables = make_tables(period, pipeline, water_m2, decided)
+    change(tables)
+    uri, boundaries = store_boundaries(pipeline)
+    assert len(boundaries.drawn.ids) == 2
+    key = storage.digest([decided.sha256, tables])
+    result = PeriodResult(
         period=period,
-        inputs_sha256=inputs,
-        rows=tuple(rows),
-        accuracy=tuple(accuracy),
-        lineage=(lineage,),
+        inputs=decided,
+        uri=Layout(pipeline.output).result(period, key),
+        boundaries_uri=uri,
         classes=CLASSES,
     )
+    schemas = (OBSERVATIONS, ACCURACY, LINEAGE)
+    write_result(result, {s.name: pa.Table.from_pylist(tables[s.name], arrow_schema(s)) for s in schemas})
+    return result
 
 
 def write_zones(uri: str) -> None:

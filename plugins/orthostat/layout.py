@@ -1,13 +1,19 @@
 """Every key that Orthostat writes, below the pipeline's `output` URI.
 
     bundles/MODEL.json
-    predictions/MODEL/OPTIONS/YYYY-MM-DD/SCENE/ETAG/{labels.tif..,item.json | failure.json,verdict.json}
+    predictions/MODEL/OPTIONS/YYYY-MM-DD/SCENE/ETAG/{labels.tif..,item.json | failure.json}
+    predictions/MODEL/OPTIONS/YYYY-MM-DD/items.json.gz
+    withdrawals/SCENE.json
+    boundaries/BOUNDARIES.parquet
     runs/RUN/{plan,verification,judgement}.json  runs/RUN/batches/NNNN.json  runs/RUN/tiles/PERIOD-NNNN.json
-    periods/PERIOD/INPUTS/{tiles/COL_ROW.tif,objects/COL_ROW.parquet,tabulations/NNNN.json,result.json}
-    releases/RELEASE/{statistics.parquet,statistics.csv,accuracy.csv,map-PERIOD.png,release.json}
+    periods/PERIOD/judgement.json
+    periods/PERIOD/{tiles,objects,tabulations}/COL_ROW-KEY.*  periods/PERIOD/estimates/KEY.json
+    periods/PERIOD/results/KEY/{result.json,statistics.parquet,..}
+    releases/RELEASE/PERIOD/{statistics.parquet,statistics.csv,accuracy.csv,..,map.png}
+    releases/RELEASE/release.json  releases/catalog.json
 
-Whatever decides a result is part of its key, so that a retry overwrites equal bytes and a new model, option
-or image never meets an old result.
+Whatever decides a result is part of its key, so that a retry overwrites equal bytes, a new model, option or
+image never meets an old result, and what is there need not be computed again.
 """
 
 import re
@@ -39,11 +45,6 @@ class PredictionKey:
     def failure(self) -> str:
         """The failure record of a scene that could not be predicted."""
         return storage.join(self.folder, "failure.json")
-
-    @property
-    def verdict(self) -> str:
-        """The verdict on the prediction."""
-        return storage.join(self.folder, "verdict.json")
 
 
 @dataclass(frozen=True)
@@ -88,13 +89,53 @@ class Layout:
         """Manifest of one compose (and tabulate) pod."""
         return self.run(run_id, "tiles", f"{period}-{number:04d}.json")
 
-    def period(self, period: str, inputs_sha256: str, *parts: str) -> str:
-        """An object of one period's composite, for one set of inputs."""
-        return storage.join(self.root, "periods", period, short(inputs_sha256), *parts)
+    def boundaries(self, key: str) -> str:
+        """The zones, projected to a grid."""
+        return storage.join(self.root, "boundaries", f"{short(key)}.parquet")
+
+    def withdrawals(self) -> str:
+        """Prefix of the records of withdrawn scenes."""
+        return storage.join(self.root, "withdrawals") + "/"
+
+    def withdrawal(self, scene_id: str) -> str:
+        """The record of a scene that was withdrawn."""
+        return storage.join(self.root, "withdrawals", f"{safe(scene_id)}.json")
+
+    def period(self, period: str, *parts: str) -> str:
+        """An object of one period."""
+        return storage.join(self.root, "periods", period, *parts)
+
+    def tile(self, period: str, tile: tuple[int, int], key: str) -> str:
+        """A tile of a period's composite."""
+        return self.period(period, "tiles", f"{tile[0]}_{tile[1]}-{short(key)}.tif")
+
+    def objects(self, period: str, tile: tuple[int, int], key: str) -> str:
+        """The objects of a tile, each of the period's objects once."""
+        return self.period(period, "objects", f"{tile[0]}_{tile[1]}-{short(key)}.parquet")
+
+    def tabulation(self, period: str, tile: tuple[int, int], key: str) -> str:
+        """What a tile holds of each zone."""
+        return self.period(period, "tabulations", f"{tile[0]}_{tile[1]}-{short(key)}.json")
+
+    def estimate(self, period: str, key: str) -> str:
+        """The period's tabulations summed up, and what the reference sample says."""
+        return self.period(period, "estimates", f"{short(key)}.json")
+
+    def result(self, period: str, inputs_sha256: str, *parts: str) -> str:
+        """A period's rows, ready to be released."""
+        return self.period(period, "results", short(inputs_sha256), *parts)
+
+    def releases(self) -> str:
+        """Prefix of all releases."""
+        return storage.join(self.root, "releases") + "/"
 
     def release(self, release_id: str, *parts: str) -> str:
         """An object of one release."""
         return storage.join(self.root, "releases", release_id, *parts)
+
+    def catalog(self) -> str:
+        """What is current: the one file that readers by S3 follow."""
+        return storage.join(self.root, "releases", "catalog.json")
 
 
 def short(digest: str) -> str:

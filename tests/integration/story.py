@@ -74,16 +74,16 @@ class Story:
             notes[name] = self.step(name, run_id)["note"]
         return Run(notes, plan["work"], judged["work"])
 
-    def release_folder(self) -> str:
-        """URI of the newest release's files."""
-        releases = Layout(self.pipeline.output).release("")
-        found = {entry.uri.split("/releases/")[1].split("/")[0] for entry in storage.list_objects(releases)}
-        newest = max(found, key=lambda name: int(name.split("-")[0].removeprefix("v")))
-        return storage.join(releases, newest)
+    def files(self, period: str) -> dict[str, str]:
+        """URIs of a period's current files by name, as the catalog names them."""
+        entry = storage.read_json(Layout(self.pipeline.output).catalog())["periods"][period]
+        return {name: storage.join(entry["uri"], name) for name in entry["files"]}
 
     def csv(self) -> bytes:
-        """The newest release's table."""
-        return storage.read_bytes(storage.join(self.release_folder(), "statistics.csv"))
+        """The current table."""
+        path = self.folder / "table.csv"
+        run_command("statistics", "export", "--pipeline", self.pipeline.name, "--output", str(path))
+        return path.read_bytes()
 
 
 def upload_scenes(story: Story, world: Path, month: str = "", *, without: str = "") -> list[str]:
@@ -103,5 +103,5 @@ def scenes_of(world: Path, month: str) -> list[str]:
 
 
 def read_table(story: Story) -> list[dict[str, str]]:
-    """The newest release's table."""
+    """The current table."""
     return list(csv.DictReader(io.StringIO(story.csv().decode())))

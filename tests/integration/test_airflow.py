@@ -154,14 +154,16 @@ def test_one_backfill_makes_one_series_by_acquisition_date(services: Services, w
 
 
 def test_a_nightly_run_looks_back_and_finds_a_late_arrival(services: Services, world: Path) -> None:
-    acquired = datetime.now(UTC) - timedelta(days=10)
+    acquired = datetime.now(UTC).replace(day=1) - timedelta(days=1)  # of a month that is over
     scene = sorted((world / "scenes").glob("*.tif"))[0]
     storage.upload(scene, f"{BUCKET}/nightly/scenes/SYN_A_{acquired:%Y%m%d}.tif")
     scenes = {
         "uri": f"{BUCKET}/nightly/scenes/",
         "pattern": r"(?P<scene_id>SYN_[A-D]_(?P<acquired>\d{8}))\.tif$",
     }
-    write_pipeline(services, "nightly", scenes=scenes | {"fill": 0}, schedule="0 0 * * *", sample=None)
+    write_pipeline(
+        services, "nightly", scenes=scenes | {"fill": 0}, schedule="0 0 * * *", sample=None, lookback_days=40
+    )
     note = wait_for_scheduled_run(services, "nightly")
     assert "1 scenes listed, 1 to predict" in note
     assert f"first figures for {acquired:%Y-%m}" in note

@@ -178,8 +178,9 @@ def test_another_model_or_option_releases_no_half_of_a_period(story: Story, worl
     story = story.write(model={**story.pipeline.model.model_dump(), "chip_size": 128})
     half = story.run("half", "2024-01-16", "2024-02-16")
     assert (
-        "2024-01 is held back: 2 scene(s) of its released figures have no prediction" in half.notes["judge"]
-    )
+        "2024-01 is open, and not released: 2 of its 4 listed scene(s) are neither predicted nor failed by "
+        "the present model and options (SYN_A_20240105, SYN_B_20240112); run 2024-01-01 to 2024-02-01"
+    ) in half.notes["judge"]
     assert half.notes["release"] == "nothing to release: no period changed"
     assert story.csv() == before
     whole = story.run("whole", *JANUARY)

@@ -92,7 +92,7 @@ def test_strata_in_hectares_publish_no_estimate(story: Story, world: Path) -> No
     rows = [row for rows in estimates(story).values() for row in rows]
     assert {row["area_m2"] for row in rows} == {""}
     assert all("-99.99%" in row["obs_note"] and "square metres" in row["obs_note"] for row in rows)
-    accuracy = storage.read_bytes(storage.join(story.release_folder(), "accuracy.csv")).decode()
+    accuracy = storage.read_bytes(story.files("2024-01")["accuracy.csv"]).decode()
     assert len(accuracy.splitlines()) == 1  # the header
 
 
@@ -106,13 +106,13 @@ def test_one_zone_in_hectares_takes_no_figure_and_no_accuracy_with_it(story: Sto
     story.run("one", *JANUARY)
     for zone_id, rows in estimates(story).items():
         assert all((row["area_m2"] == "") == (zone_id == whole["zone_id"][0]) for row in rows)
-    accuracy = storage.read_bytes(storage.join(story.release_folder(), "accuracy.csv"))
+    accuracy = storage.read_bytes(story.files("2024-01")["accuracy.csv"])
     units = read_csv(uri)
     write_csv(whole[~wrong], strata_uri)
     write_csv(units[units["zone_id"] != whole["zone_id"][0]], uri)
     story = story.write(output=f"{story.pipeline.output}-without", name="without")
     story.run("without", *JANUARY)
-    without = storage.read_bytes(storage.join(story.release_folder(), "accuracy.csv"))
+    without = storage.read_bytes(story.files("2024-01")["accuracy.csv"])
     values = [
         pd.read_csv(io.BytesIO(data))[["class_name", "measure", "value"]] for data in (accuracy, without)
     ]
@@ -168,9 +168,7 @@ def test_estimates_do_not_need_the_map(story: Story, world: Path) -> None:
     for zone_id, there in whole.items():
         for row, other in zip(there, partly[zone_id], strict=True):
             assert (row["area_m2"], row["ci_upper_m2"]) == (other["area_m2"], other["ci_upper_m2"])
-    accuracy = pd.read_csv(
-        io.BytesIO(storage.read_bytes(storage.join(story.release_folder(), "accuracy.csv")))
-    )
+    accuracy = pd.read_csv(io.BytesIO(storage.read_bytes(story.files("2024-01")["accuracy.csv"])))
     overall = accuracy[accuracy["measure"] == "OA"].iloc[0]
     assert 0 < overall["mapped_size"] < overall["sample_size"]
     assert overall["value"] > 0.7  # of what the map shows

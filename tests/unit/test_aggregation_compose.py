@@ -14,12 +14,14 @@ from rasterio.transform import Affine, from_origin
 from shapely import box
 
 from orthostat import storage
+from orthostat.aggregation.boundaries import Boundaries
 from orthostat.aggregation.compose import compose, compose_tile
 from orthostat.aggregation.grid import find_offset, tile_bounds, tile_transform, tiles_of
-from orthostat.aggregation.work import TileWork, plan_work, tile_uri
+from orthostat.aggregation.keys import TileTask
+from orthostat.aggregation.work import TileWork, plan_work
 from orthostat.aggregation.zones import ZoneSet
 from orthostat.errors import GridError
-from orthostat.pipelines.config import Grid, Zones
+from orthostat.pipelines.config import Grid
 from orthostat.prediction.classes import LabelClass
 from orthostat.prediction.item import File
 from orthostat.prediction.stac import to_stac
@@ -28,7 +30,6 @@ from tests.builders import make_pipeline, make_prediction
 UTM = "EPSG:32633"
 GRID = Grid(crs=UTM, resolution_m=10, origin=(500_000, 4_983_400), tile_size=16)
 N, U = 255, 254
-ZONES = Zones(uri="none", id_column="id", version="1")
 
 
 def write_scene(folder, name, labels, *, x=500_000.0, y=4_983_400.0, res=10.0, crs=UTM, day=5, cloud=None):
@@ -191,8 +192,10 @@ def test_labels_that_are_no_class_raster_are_refused(tmp_path):
 
 
 def make_zones(*geometries, crs=UTM):
+    """Boundaries, with the name of the file that would hold them."""
     ids = tuple("abcdefgh"[: len(geometries)])
-    return ZoneSet(ids, ids, (None,) * len(ids), np.array(geometries, dtype=object), CRS(crs))
+    zones = ZoneSet(ids, ids, (None,) * len(ids), np.array(geometries, dtype=object), CRS(crs))
+    return "boundaries.parquet", Boundaries(zones, zones)
 
 
 def test_work_holds_the_tiles_that_scenes_and_zones_share_and_only_their_scenes():
@@ -200,36 +203,51 @@ def test_work_holds_the_tiles_that_scenes_and_zones_share_and_only_their_scenes(
     west = make_prediction("W", shape=(16, 32))
     far = make_prediction("F", shape=(16, 32), transform=(10.0, 0.0, 510_000.0, 0.0, -10.0, 4_983_400.0))
     zones = make_zones(box(500_170, 4_983_300, 500_900, 4_983_350))
-    works = plan_work(pipeline, "2024-01", "ab" * 32, [("s3://w", west), ("s3://f", far)], zones)
-    assert [(work.tiles, work.item_uris) for work in works] == [(((1, 0),), ("s3://w",))]
-    assert works == plan_work(pipeline, "2024-01", "ab" * 32, [("s3://f", far), ("s3://w", west)], zones)
-    assert TileWork.model_validate(works[0].model_dump(mode="json")) == works[0]
+    planned = plan_work(pipeline, "2024-01", [("s3://w", west), ("s3://f", far)], zones)
+    [work] = planned.works
+    assert [task.tile for task in work.tiles] == [(1, 0)]
+    assert (work.item_uris, work.tiles) == (("s3://w",), tuple(planned.tasks))
+    assert planned == plan_work(pipeline, "2024-01", [("s3://f", far), ("s3://w", west)], zones)
+    assert TileWork.model_validate(work.model_dump(mode="json")) == work
 
 
 def test_no_scene_and_no_zone_in_reach_make_no_work():
     pipeline = make_pipeline(grid=GRID.model_dump())
     zones = make_zones(box(0, 0, 1, 1))
-    assert plan_work(pipeline, "2024-01", "ab", [], zones) == []
-    assert plan_work(pipeline, "2024-01", "ab", [("s3://w", make_prediction("W"))], zones) == []
+    assert plan_work(pipeline, "2024-01", [], zones) == ([], [])
+    assert plan_work(pipeline, "2024-01", [("s3://w", make_prediction("W"))], zones) == ([], [])
 
 
 def test_tiles_are_shared_evenly_among_at_most_max_pods():
     pipeline = make_pipeline(grid=GRID.model_dump(), max_pods=3)
     scene = make_prediction("W", shape=(160, 160))
     zones = make_zones(box(500_000, 4_980_000, 510_000, 4_983_400))
-    works = plan_work(pipeline, "2024-01", "ab", [("s3://w", scene)], zones)
-    assert [work.number for work in works] == [0, 1, 2]
-    assert [len(work.tiles) for work in works] == [33, 33, 34]
-    assert len({tile for work in works for tile in work.tiles}) == 100
+    planned = plan_work(pipeline, "2024-01", [("s3://w", scene)], zones)
+    assert [len(work.tiles) for work in planned.works] == [33, 33, 34]
+    assert len({task.tile for work in planned.works for task in work.tiles}) == 100
+    assert len(planned.tasks) == 100
+
+
+def test_what_is_there_is_not_computed_again():
+    """A tile that is composed but not tabulated is still to do; the period still consists of all."""
+    pipeline = make_pipeline(grid=GRID.model_dump())
+    scene = make_prediction("W", shape=(16, 48))
+    zones = make_zones(box(500_000, 4_983_240, 500_480, 4_983_400))
+    items = [("s3://w", scene)]
+    first, second, third = plan_work(pipeline, "2024-01", items, zones).tasks
+    there = {first.tile_uri, first.tabulation_uri, second.tile_uri}
+    planned = plan_work(pipeline, "2024-01", items, zones, there)
+    assert [work.tiles for work in planned.works] == [(second, third)]
+    assert planned.tasks == [first, second, third]
 
 
 def test_predictions_of_different_classes_are_refused():
     other = make_prediction("B", classes=(LabelClass(0, "water", "0000FF"),))
     with pytest.raises(GridError, match=r"scene B has the classes .* compose predictions of one model only"):
-        plan_work(make_pipeline(), "2024-01", "ab", [("a", make_prediction("A")), ("b", other)], make_zones())
+        plan_work(make_pipeline(), "2024-01", [("a", make_prediction("A")), ("b", other)], make_zones())
     large = make_prediction("B", classes=(LabelClass(254, "water", "0000FF"),))
     with pytest.raises(GridError, match="class id 254 of scene B is over the limit 253"):
-        plan_work(make_pipeline(), "2024-01", "ab", [("b", large)], make_zones())
+        plan_work(make_pipeline(), "2024-01", [("b", large)], make_zones())
 
 
 def test_a_grid_that_is_not_defined_where_the_zones_are_is_refused():
@@ -237,7 +255,7 @@ def test_a_grid_that_is_not_defined_where_the_zones_are_is_refused():
     zones = make_zones(box(-1e9, -1e9, 1e9, 1e9), crs="EPSG:3035")
     scene = make_prediction("A", crs="EPSG:3035", transform=(10.0, 0.0, 9e8, 0.0, -10.0, 9e8))
     with pytest.raises(GridError, match="not defined everywhere"):
-        plan_work(pipeline, "2024-01", "ab", [("a", scene)], zones)
+        plan_work(pipeline, "2024-01", [("a", scene)], zones)
 
 
 def test_compose_writes_through_s3_and_leaves_finished_tiles_alone(tmp_path, s3_bucket):
@@ -245,26 +263,25 @@ def test_compose_writes_through_s3_and_leaves_finished_tiles_alone(tmp_path, s3_
     storage.upload(path, f"{s3_bucket}/labels.tif")
     scene = replace(scene, files={"labels.tif": File(f"{s3_bucket}/labels.tif", "ab" * 32)})
     storage.write_json(f"{s3_bucket}/item.json", to_stac(scene))
+    done, missing = (
+        TileTask(tile=(column, 0), tile_uri=f"{s3_bucket}/{column}.tif", tabulation_uri="none")
+        for column in (0, 1)
+    )
     work = TileWork(
-        root=f"{s3_bucket}/made",
         period="2024-01",
-        inputs_sha256="ab" * 32,
-        number=0,
         grid=GRID,
         rule="newest",
-        zones=ZONES,
+        boundaries_uri="none",
         item_uris=(f"{s3_bucket}/item.json",),
-        tiles=((0, 0), (1, 0)),
+        tiles=(done, missing),
     )
-    storage.write_bytes(tile_uri(work, (0, 0)), b"finished")
+    storage.write_bytes(done.tile_uri, b"finished")
     compose(work)
-    assert storage.read_bytes(tile_uri(work, (0, 0))) == b"finished"
-    first = storage.read_bytes(tile_uri(work, (1, 0)))
+    assert storage.read_bytes(done.tile_uri) == b"finished"
+    first = storage.read_bytes(missing.tile_uri)
     with rasterio.MemoryFile(first) as memory, memory.open() as file:
         assert (file.read(1)[:, :4] == 1).all()
         assert (file.read(1)[:, 4:] == U).all()
-    storage.s3().delete_object(
-        Bucket=s3_bucket.removeprefix("s3://"), Key=tile_uri(work, (1, 0)).split("/", 3)[3]
-    )
+    storage.delete(missing.tile_uri)
     compose(work)
-    assert storage.read_bytes(tile_uri(work, (1, 0))) == first
+    assert storage.read_bytes(missing.tile_uri) == first

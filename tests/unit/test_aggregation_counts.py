@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pyproj import CRS, Transformer
 from shapely import box
 
+from orthostat.aggregation.boundaries import project
 from orthostat.aggregation.counts import ObjectCounts, count_objects, find_zones, sum_counts
 from orthostat.aggregation.identities import check_identities
 from orthostat.aggregation.table import PeriodTable, ZoneAreas, combine
@@ -95,19 +96,22 @@ def part(kept, outside, **zones):
 
 def test_a_period_has_the_objects_of_its_tiles():
     zones = make_zones(z=box(500_000, 4_983_000, 500_010, 4_983_010), empty=box(0, 0, 1, 1))
-    partials = [
-        {"tiles": {"0_0": {}}, "objects": {"0_0": part({0: 3}, {0: 1}, z={0: 2})}},
-        {"tiles": {"1_0": {}}, "objects": {"1_0": part({0: 1, 1: 1}, {}, z={0: 1, 1: 1})}},
-    ]
-    table = combine(partials, zones, GRID, [(0, 0), (1, 0)], counts_objects=True)
+    boundaries = project(zones, GRID)
+    tabulations = {
+        (0, 0): {"zones": {}, "objects": part({0: 3}, {0: 1}, z={0: 2})},
+        (1, 0): {"zones": {}, "objects": part({0: 1, 1: 1}, {}, z={0: 1, 1: 1})},
+    }
+    table = combine(tabulations, boundaries, GRID, counts_objects=True)
     assert (table.zone("z").objects, table.zone("empty").objects) == ({0: 3, 1: 1}, {})
     assert table.objects is not None
     assert (table.objects.kept, table.objects.outside) == ({0: 4, 1: 1}, {0: 1})
     assert PeriodTable.model_validate(table.model_dump(mode="json")) == table
-    with pytest.raises(IdentityError, match=r"1 tiles are tabulated, 2 are planned; missing: \['1_0'\]"):
-        combine([partials[0], {"tiles": {"1_0": {}}}], zones, GRID, [(0, 0), (1, 0)], counts_objects=True)
-    assert combine([], zones, GRID, [], counts_objects=True).zone("z").objects == {}
-    assert combine([], zones, GRID, []).zone("z").objects is None
+    with pytest.raises(IdentityError, match="counted in 1 of 2 tiles, which must be all"):
+        combine(tabulations | {(1, 0): {"zones": {}}}, boundaries, GRID, counts_objects=True)
+    with pytest.raises(IdentityError, match="counted in 2 of 2 tiles, which must be none"):
+        combine(tabulations, boundaries, GRID)
+    assert combine({}, boundaries, GRID, counts_objects=True).zone("z").objects == {}
+    assert combine({}, boundaries, GRID).zone("z").objects is None
 
 
 def make_table(parent, left, right, kept, outside):

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from pyproj import CRS
 from shapely import box
 
+from orthostat.aggregation.boundaries import Boundaries
 from orthostat.aggregation.compose import compose
 from orthostat.aggregation.detections import read_objects, read_points
 from orthostat.aggregation.objects import compose_objects
-from orthostat.aggregation.work import TileWork, objects_uri, plan_work
+from orthostat.aggregation.work import plan_work
 from orthostat.aggregation.zones import ZoneSet
 from orthostat.errors import GridError
 from orthostat.pipelines.config import Grid
@@ -261,23 +262,25 @@ def test_compose_writes_each_object_once_whatever_pod_composes_its_tile(tmp_path
     area = np.array([box(X + 10, Y - 150, X + 150, Y - 10)], dtype=object)
     zones = ZoneSet(("z",), ("z",), (None,), area, CRS(UTM))
     pipeline = make_pipeline("s3://none", grid=GRID.model_dump()).model_copy(update={"output": str(tmp_path)})
-    [work] = plan_work(pipeline, "2024-01", "ab" * 32, list(items.items()), zones)
-    assert (work.task, work.merge_threshold) == ("object_detection", 0.5)
-    assert work.tiles == ((0, 0),)
-    assert work.item_uris == tuple(
-        sorted(items)
-    )  # B, which only touches the next tile, has a say in this one
-    work = TileWork.model_validate(work.model_dump() | {"tiles": ((0, 0), (1, 0))})
-    compose(work)
-    first = Path(objects_uri(work, (0, 0))).read_bytes()
-    frame = gpd.read_parquet(objects_uri(work, (0, 0)))
+    boundaries = "none", Boundaries(zones, zones)
+    [work] = plan_work(pipeline, "2024-01", list(items.items()), boundaries).works
+    [first] = work.tiles
+    assert (work.merge_threshold, first.tile) == (0.5, (0, 0))
+    # B, which only touches the next tile, has a say in this one.
+    assert work.item_uris == tuple(sorted(items))
+    second = first.model_copy(
+        update={"tile": (1, 0), "tile_uri": f"{tmp_path}/1.tif", "objects_uri": f"{tmp_path}/1.parquet"}
+    )
+    compose(work.model_copy(update={"tiles": (first, second)}))
+    bytes_of_first = Path(first.objects_uri).read_bytes()
+    frame = gpd.read_parquet(first.objects_uri)
     assert frame.columns.tolist() == ["class_id", "class_name", "score", "scene_id", "x", "y", "geometry"]
     assert frame[["class_name", "score", "scene_id", "x"]].values.tolist() == [
         ["car", 0.99, "A", X + 159.5],
         ["car", 0.9, "A", X + 35],
     ]
-    points, class_ids = read_points(objects_uri(work, (1, 0)))
+    points, class_ids = read_points(second.objects_uri)
     assert (points.tolist(), class_ids.tolist()) == ([[X + 250, Y - 35]], [1])
-    alone = TileWork.model_validate(work.model_dump() | {"inputs_sha256": "cd" * 32, "tiles": ((0, 0),)})
-    compose(alone)
-    assert Path(objects_uri(alone, (0, 0))).read_bytes() == first
+    alone = first.model_copy(update={"tile_uri": f"{tmp_path}/0.tif", "objects_uri": f"{tmp_path}/0.parquet"})
+    compose(work.model_copy(update={"tiles": (alone,)}))
+    assert Path(alone.objects_uri).read_bytes() == bytes_of_first

@@ -1,5 +1,6 @@
 """Class areas per zone, checkable by hand, and the identities that they must fulfil."""
 
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,18 @@ from shapely import box
 from orthostat import storage
 from orthostat.aggregation.areas import measure_polygons
 from orthostat.aggregation.borders import project_zones
-from orthostat.aggregation.hierarchy import read_pipeline_zones
+from orthostat.aggregation.boundaries import project, store_boundaries
 from orthostat.aggregation.identities import check_identities
+from orthostat.aggregation.keys import TileTask
 from orthostat.aggregation.labels import tabulate_labels
 from orthostat.aggregation.table import PeriodTable, ZoneAreas, combine, read_table
 from orthostat.aggregation.tabulate import measure_values, tabulate
-from orthostat.aggregation.work import TileWork, tile_uri
+from orthostat.aggregation.work import TileWork
 from orthostat.aggregation.zones import ZoneSet
-from orthostat.errors import GridError, IdentityError, StorageError
-from orthostat.pipelines.config import Grid, Zones
+from orthostat.errors import GridError, IdentityError, MissingError, StorageError
+from orthostat.layout import Layout
+from orthostat.pipelines.config import Grid
+from tests.builders import make_pipeline
 
 EQUAL_AREA = "+proj=laea +lat_0=45 +lon_0=15 +x_0=500000 +y_0=4983400 +datum=WGS84"
 """A pixel of the plane is as large on the ground."""
@@ -236,25 +240,39 @@ def test_large_rasters_are_read_in_blocks(tmp_path, monkeypatch):
 GRID = Grid(crs=EQUAL_AREA, resolution_m=10, origin=(X, Y), tile_size=16)
 
 
-def make_work(root, zones_uri="none", tiles=((0, 0),), number=0):
-    zones = Zones(uri=zones_uri, id_column="zone_id", parent_column="parent_id", version="1")
-    return TileWork(
-        root=str(root),
-        period="2024-01",
-        inputs_sha256="ab",
-        number=number,
-        grid=GRID,
-        rule="newest",
-        zones=zones,
-        item_uris=(),
-        tiles=tiles,
+def make_task(root, tile, name="ab"):
+    layout = Layout(str(root))
+    return TileTask(
+        tile=tile,
+        tile_uri=layout.tile("2024-01", tile, name),
+        tabulation_uri=layout.tabulation("2024-01", tile, name),
     )
 
 
-def write_tile(work, tile, values):
-    uri = tile_uri(work, tile)
-    Path(uri).parent.mkdir(parents=True, exist_ok=True)
-    write_labels(uri, values, x=X + 160 * tile[0], y=Y - 160 * tile[1])
+def make_work(root, zones, tiles=((0, 0),), grid=GRID):
+    """A pod's work and its boundaries, stored."""
+    root.mkdir(exist_ok=True)
+    zones.to_frame().to_file(root / "zones.gpkg", mode="w")
+    columns = {"id_column": "zone_id", "parent_column": "parent_id"}
+    pipeline = make_pipeline(
+        "s3://none", grid=grid.model_dump(), zones={"uri": str(root / "zones.gpkg"), "version": "1"} | columns
+    ).model_copy(update={"output": str(root)})
+    boundaries_uri, boundaries = store_boundaries(pipeline)
+    work = TileWork(
+        period="2024-01",
+        grid=grid,
+        rule="newest",
+        boundaries_uri=boundaries_uri,
+        item_uris=(),
+        tiles=tuple(make_task(root, tile) for tile in tiles),
+    )
+    return work, boundaries
+
+
+def write_tile(task, values, **place):
+    Path(task.tile_uri).parent.mkdir(parents=True, exist_ok=True)
+    column, row = task.tile
+    write_labels(task.tile_uri, values, **({"x": X + 160 * column, "y": Y - 160 * row} | place))
 
 
 def test_a_period_is_the_sum_of_its_tiles_and_of_what_lies_outside(tmp_path):
@@ -263,12 +281,11 @@ def test_a_period_is_the_sum_of_its_tiles_and_of_what_lies_outside(tmp_path):
     right = np.full((16, 16), 255)
     right[:8] = 2
     zones = make_zones(z=at(0, 16, 40, 0), far=at(100, 101, 101, 100))
-    zones.to_frame().to_file(tmp_path / "zones.gpkg")
-    works = [make_work(tmp_path, str(tmp_path / "zones.gpkg"), ((column, 0),), column) for column in (0, 1)]
-    for work, values in zip(works, (left, right), strict=True):
-        write_tile(work, work.tiles[0], values)
-        tabulate(work)
-    table = read_table(works, zones, GRID)
+    work, boundaries = make_work(tmp_path, zones, ((0, 0), (1, 0)))
+    for task, values in zip(work.tiles, (left, right), strict=True):
+        write_tile(task, values)
+    tabulate(work)
+    table = read_table(work.tiles, boundaries, GRID)
     zone = table.zone("z")
     assert zone.classes == pytest.approx({1: 8 * 16 * 100, 2: 8 * 16 * 100})
     assert zone.nodata_m2 == pytest.approx(8 * 16 * 100)
@@ -277,10 +294,6 @@ def test_a_period_is_the_sum_of_its_tiles_and_of_what_lies_outside(tmp_path):
     assert table.zone("far").unobserved_m2 == pytest.approx(100)
     check_identities(table)
     assert PeriodTable.model_validate(table.model_dump(mode="json")) == table
-    # One pod or two: the same figures to the last bit.
-    one = make_work(tmp_path, str(tmp_path / "zones.gpkg"), ((0, 0), (1, 0)), 7)
-    tabulate(one)
-    assert read_table([one], zones, GRID) == table
 
 
 def test_what_lies_outside_all_tiles_is_measured_on_the_ellipsoid_too(tmp_path):
@@ -290,31 +303,33 @@ def test_what_lies_outside_all_tiles_is_measured_on_the_ellipsoid_too(tmp_path):
     zones = make_zones(
         "EPSG:32633", z=box(x, y - 1600, x + 9_000, y), far=box(x, y + 9_000, x + 100, y + 9_100)
     )
-    zones.to_frame().to_file(tmp_path / "zones.gpkg")
-    work = make_work(tmp_path, str(tmp_path / "zones.gpkg")).model_copy(update={"grid": grid})
-    uri = Path(tile_uri(work, (0, 0)))
-    uri.parent.mkdir(parents=True)
-    write_labels(uri, np.ones((16, 16)), x=x, y=y, res=100.0, crs="EPSG:32633")
+    work, boundaries = make_work(tmp_path, zones, grid=grid)
+    write_tile(work.tiles[0], np.ones((16, 16)), x=x, y=y, res=100.0, crs="EPSG:32633")
     tabulate(work)
-    table = read_table([work], zones, grid)
+    table = read_table(work.tiles, boundaries, grid)
     check_identities(table, tolerance=1e-8)
     zone = table.zone("z")
     assert zone.classes[1] < 1600**2 / 1.006
     assert zone.unobserved_m2 == pytest.approx(zone.classes[1] * 7400 / 1600, rel=1e-3)
 
 
-def test_a_missing_or_doubled_tile_stops_the_sum():
-    partial = {"tiles": {"0_0": {"z": {"area_m2": 100.0, "values": {"1": 100.0}}}}}
-    zones = make_zones(z=at(0, 1, 1, 0))
-    assert combine([partial], zones, GRID, [(0, 0)]).zone("z").classes == {1: 100.0}
-    with pytest.raises(IdentityError, match=r"1 tiles are tabulated, 2 are planned; missing: \['1_0'\]"):
-        combine([partial], zones, GRID, [(0, 0), (1, 0)])
-    with pytest.raises(IdentityError, match=r"unplanned or doubled: \['0_0'\]"):
-        combine([partial, partial], zones, GRID, [(0, 0)])
+def test_a_tile_that_is_not_tabulated_stops_the_sum(tmp_path):
+    work, boundaries = make_work(tmp_path, make_zones(z=at(0, 16, 40, 0)), ((0, 0), (1, 0)))
+    write_tile(work.tiles[0], np.ones((16, 16)))
+    tabulate(work.model_copy(update={"tiles": work.tiles[:1]}))
+    with pytest.raises(MissingError, match=r"there is no file .*/tabulations/1_0-ab.json"):
+        read_table(work.tiles, boundaries, GRID)
+
+
+def test_a_tile_that_is_tabulated_is_left_alone(tmp_path):
+    work, _ = make_work(tmp_path, make_zones(z=at(0, 16, 16, 0)))
+    storage.write_json(work.tiles[0].tabulation_uri, {"zones": {}})
+    tabulate(work)
+    assert storage.read_json(work.tiles[0].tabulation_uri) == {"zones": {}}
 
 
 def test_no_tiles_at_all_leave_everything_unobserved():
-    zone = combine([], make_zones(z=at(0, 1, 1, 0)), GRID, []).zone("z")
+    zone = combine({}, project(make_zones(z=at(0, 1, 1, 0)), GRID), GRID).zone("z")
     assert (zone.classes, zone.unobserved_m2, zone.coverage) == ({}, pytest.approx(100), 0.0)
 
 
@@ -378,24 +393,20 @@ def test_the_identities_hold_for_any_zones_and_any_composite(tmp_path, corners, 
         np.array([left, right, whole], dtype=object),
         CRS(EQUAL_AREA),
     )
-    zones.to_frame().to_file(tmp_path / "zones.gpkg", mode="w")
-    work = make_work(tmp_path, str(tmp_path / "zones.gpkg"), ((0, 0), (1, 0)))
+    work, boundaries = make_work(tmp_path / str(uuid.uuid4()), zones, ((0, 0), (1, 0)))
     rng = np.random.default_rng(seed)
-    for tile in work.tiles:
-        write_tile(work, tile, rng.choice([0, 1, 2, 254, 255], (16, 16)))
+    for task in work.tiles:
+        write_tile(task, rng.choice([0, 1, 2, 254, 255], (16, 16)))
     tabulate(work)
-    table = read_table([work], read_pipeline_zones(work.zones), GRID)
+    table = read_table(work.tiles, boundaries, GRID)
     check_identities(table)
     assert all(0 <= zone.coverage <= 1 for zone in table.zones)
 
 
-def test_the_partial_tabulation_is_reproducible(tmp_path):
-    make_zones(z=at(0, 16, 16, 0)).to_frame().to_file(tmp_path / "zones.gpkg")
-    work = make_work(tmp_path, str(tmp_path / "zones.gpkg"))
-    write_tile(work, (0, 0), np.ones((16, 16)))
+def test_a_tabulation_says_what_each_zone_holds_of_the_tile(tmp_path):
+    work, _ = make_work(tmp_path, make_zones(z=at(0, 16, 16, 0), far=at(100, 101, 101, 100)))
+    write_tile(work.tiles[0], np.ones((16, 16)))
     tabulate(work)
-    [uri] = [entry.uri for entry in storage.list_objects(str(tmp_path)) if "tabulations" in entry.uri]
-    assert uri.endswith("periods/2024-01/ab/tabulations/0000.json")
-    assert storage.read_json(uri) == {
-        "tiles": {"0_0": {"z": {"area_m2": pytest.approx(25600.0), "values": {"1": pytest.approx(25600.0)}}}}
+    assert storage.read_json(work.tiles[0].tabulation_uri) == {
+        "zones": {"z": {"area_m2": pytest.approx(25600.0), "values": {"1": pytest.approx(25600.0)}}}
     }

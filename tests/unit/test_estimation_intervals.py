@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orthostat.estimation.estimates import ClassEstimates
 from orthostat.estimation.intervals import SampledShare, interval_of_ratio, interval_of_share
 from orthostat.estimation.stratified import Stratum, Unit, estimate_population
 
@@ -41,12 +42,57 @@ def test_a_stratum_without_a_unit_of_the_class_widens_the_interval() -> None:
     assert (lower < expected[0], upper > expected[1]) == (True, True)
 
 
-def test_a_ratio_has_as_many_units_as_its_standard_error_says() -> None:
-    lower, upper = interval_of_ratio(81 / 263, math.sqrt(81 * 182 / 263**3), 500, "wilson")
+def ratio(hits: int, misses: int, others: int = 0) -> tuple[list[SampledShare], list[SampledShare]]:
+    """Units of one stratum that are right, and those that are wrong."""
+    size = hits + misses + others
+    return [SampledShare(1.0, hits, size, 1.0)], [SampledShare(1.0, misses, size, 1.0)]
+
+
+def test_a_ratio_of_one_stratum_has_wilsons_interval() -> None:
+    se = math.sqrt(81 * 182 / 263**3)
+    lower, upper = interval_of_ratio(*ratio(81, 182), 81 / 263, se, 500, "wilson")
     assert (lower, upper) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-    lower, upper = interval_of_ratio(1.0, 0.0, 20, "wilson")
+    lower, upper = interval_of_ratio(*ratio(20, 0), 1.0, 0.0, 20, "wilson")
     assert (lower, upper) == (pytest.approx(0.8389, abs=1e-4), 1.0)
-    assert interval_of_ratio(0.3, 0.1, 80, "normal") == pytest.approx((0.104, 0.496))
+    assert interval_of_ratio(*ratio(24, 56), 0.3, 0.1, 80, "normal") == pytest.approx((0.104, 0.496))
+
+
+def accuracies(drawn: list[tuple[int, str, str, int]], weights: tuple[float, ...]) -> ClassEstimates:
+    """Of class b: `drawn` are stratum, map class, reference class and number of units."""
+    units = [Unit(str(h), mapped, true) for h, mapped, true, number in drawn for _ in range(number)]
+    strata = [Stratum(str(h), 10**6, weight) for h, weight in enumerate(weights)]
+    return estimate_population(units, strata).classes["b"]
+
+
+def test_a_large_stratum_without_the_class_may_hold_most_of_it() -> None:
+    """All 100 units of it are of class a; 3.7 % of it, Wilson's limit, is 370 times all that was found."""
+    found = accuracies([(0, "a", "a", 100), (1, "b", "b", 100)], (10_000.0, 1.0))
+    assert found.producers_accuracy is not None
+    assert (found.producers_accuracy.estimate, found.producers_accuracy.ci_upper) == (1.0, 1.0)
+    assert 0 < found.producers_accuracy.ci_lower < 1 / 371
+    assert found.users_accuracy is not None  # it is about what is mapped as b, which lies in its own stratum
+    assert found.users_accuracy.ci_lower == pytest.approx(0.963, abs=1e-3)
+
+
+@pytest.mark.parametrize("sizes", [(60, 30), (300, 100)])
+def test_intervals_hold_the_producers_accuracy_of_a_class_that_the_map_misses(sizes: tuple[int, int]) -> None:
+    """2 % of the large stratum is of the class: one or two units of 60, often none."""
+    random = np.random.default_rng(5)
+    truth, held = 0.09 / (0.09 + 0.018), 0
+    for _ in range(1000):
+        missed, right = random.binomial(sizes, (0.02, 0.9)).tolist()
+        found = accuracies(
+            [
+                (0, "a", "b", missed),
+                (0, "a", "a", sizes[0] - missed),
+                (1, "b", "b", right),
+                (1, "b", "a", sizes[1] - right),
+            ],
+            (0.9, 0.1),
+        ).producers_accuracy
+        assert found is not None
+        held += found.ci_lower <= truth <= found.ci_upper
+    assert held / 1000 >= 0.93
 
 
 @given(
@@ -62,6 +108,19 @@ def test_no_interval_is_empty_and_each_holds_its_estimate(strata: list[tuple[flo
     share = estimate_population(units, areas, classes=["x"]).classes["x"].area_proportion
     assert 0 <= share.ci_lower <= share.estimate <= share.ci_upper <= 1
     assert share.ci_upper - share.ci_lower > 0.01
+
+
+cell = st.tuples(st.integers(0, 1), st.sampled_from("abc"), st.sampled_from("abc"), st.integers(1, 40))
+
+
+@given(st.lists(cell, min_size=1, max_size=12), st.floats(0.001, 1000))
+def test_accuracies_lie_within_their_intervals(drawn: list[tuple[int, str, str, int]], weight: float) -> None:
+    both = [*drawn, (0, "a", "a", 2), (1, "b", "b", 2)]
+    found = accuracies(both, (weight, 1.0))
+    for accuracy in (found.users_accuracy, found.producers_accuracy):
+        assert accuracy is not None
+        assert 0 <= accuracy.ci_lower <= accuracy.estimate <= accuracy.ci_upper <= 1
+        assert accuracy.ci_upper > accuracy.ci_lower
 
 
 def test_a_census_has_no_interval() -> None:

@@ -3,13 +3,18 @@
 import re
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from statistics import median
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orthostat import storage
 from orthostat.errors import ToleranceError
-from orthostat.judgement.judge import judge_period
-from orthostat.judgement.rules import observed_m2, reasons_to_flag, reasons_to_refuse
+from orthostat.judgement.facts import observed_m2
+from orthostat.judgement.history import History
+from orthostat.judgement.judge import Circumstances, Judged, judge_period
+from orthostat.judgement.rules import reasons_to_flag, reasons_to_refuse
 from orthostat.judgement.verify import require_tolerance, verify
 from orthostat.pipelines.config import Judgement, Pipeline
 from orthostat.pipelines.window import window_of_days
@@ -19,6 +24,8 @@ from orthostat.prediction.classes import LabelClass
 from orthostat.prediction.failure import Failure
 from orthostat.prediction.item import Prediction
 from orthostat.prediction.stac import from_stac, to_stac
+from orthostat.scenes.archive import Listing
+from orthostat.scenes.scene import Scene
 from tests.builders import make_pipeline, make_prediction, make_scene
 
 JANUARY = window_of_days(date(2024, 1, 1), date(2024, 1, 31))
@@ -70,12 +77,31 @@ def test_scenes_and_zones_meet_across_the_antimeridian() -> None:
     assert reasons_to_refuse(there, Judgement(), (178.0, -1.0, 179.0, 1.0)) != []
 
 
+def history_of(predictions: list[Prediction]) -> History:
+    history = History()
+    for prediction in predictions:
+        history.add(prediction)
+    return history
+
+
+@given(st.lists(st.lists(st.floats(0, 1), min_size=2, max_size=2), min_size=1, max_size=30))
+def test_the_history_knows_the_median_of_each_class(shares: list[list[float]]) -> None:
+    history, parts = History(), [[0, 10, 10 * one] for one, _ in shares]
+    for zero, ten, other in parts:
+        history.add(make_prediction(histogram={1: ten, 2: other} if other else {1: ten + zero}))
+    expected = [other / (10 + other) for _, _, other in parts]
+    assert len(history) == len(parts)
+    assert history.median(2) == pytest.approx(median(expected))
+    assert history.median(7) == 0.0
+
+
 def test_shares_far_from_the_history_are_flagged() -> None:
-    history = [make_prediction(histogram={0: 90, 1: 10})] * 3
+    history = history_of([make_prediction(histogram={0: 90, 1: 10})] * 3)
     assert reasons_to_flag(make_prediction(histogram={0: 80, 1: 20}), history, Judgement()) == []
     reasons = reasons_to_flag(make_prediction(histogram={0: 5, 1: 95}), history, Judgement())
     assert reasons[0].startswith("share of water is 0.05, the median of 3 earlier scenes is 0.90")
-    assert reasons_to_flag(make_prediction(histogram={1: 9}), history[:2], Judgement()) == []
+    short = history_of([make_prediction(histogram={0: 90, 1: 10})] * 2)
+    assert reasons_to_flag(make_prediction(histogram={1: 9}), short, Judgement()) == []
 
 
 def plan_with(bucket: str, letters: str, **changes: object) -> tuple[Pipeline, Plan]:
@@ -116,15 +142,26 @@ def commit(pipeline: Pipeline, prediction: Prediction) -> str:
     return uri
 
 
+def judge(
+    pipeline: Pipeline,
+    scenes: tuple[Scene, ...] = (),
+    withdrawn: dict[str, str] | None = None,
+    **acquired: datetime,
+) -> list[Judged]:
+    """Judge January with an archive of these scenes, and others that were `acquired` at other times."""
+    times = {scene.scene_id: scene.acquired for scene in scenes} | acquired
+    return judge_period(
+        pipeline, "2024-01", Circumstances(Listing(scenes, (), times), withdrawn or {}, ZONES)
+    )
+
+
 def test_a_replaced_image_is_refused_for_the_newer_one(s3_bucket: str) -> None:
     pipeline = make_pipeline(f"{s3_bucket}/made")
     commit(
         pipeline, make_prediction(source_etag="new", source_last_modified=datetime(2024, 2, 1, tzinfo=UTC))
     )
     commit(pipeline, make_prediction(source_etag="old"))
-    decisions = {
-        j.prediction.source_etag: j.verdict.decision for j in judge_period(pipeline, "2024-01", [], ZONES)
-    }
+    decisions = {j.prediction.source_etag: j.verdict.decision for j in judge(pipeline)}
     assert decisions == {"new": "used", "old": "refused"}
 
 
@@ -134,20 +171,59 @@ def test_the_image_that_the_archive_lists_counts_whatever_arrived_last(s3_bucket
         pipeline, make_prediction(source_etag="wrong", source_last_modified=datetime(2024, 2, 1, tzinfo=UTC))
     )
     commit(pipeline, make_prediction(source_etag="right"))
-    listed = [make_scene(etag="right")]
-    judged = judge_period(pipeline, "2024-01", listed, ZONES)
-    decisions = {one.prediction.source_etag: one.verdict.decision for one in judged}
+    decisions = {
+        j.prediction.source_etag: j.verdict.decision for j in judge(pipeline, (make_scene(etag="right"),))
+    }
     assert decisions == {"right": "used", "wrong": "refused"}
 
 
-def test_verdicts_are_stored_beside_the_items_and_stay_in_the_period(s3_bucket: str) -> None:
+def test_a_scene_that_was_withdrawn_or_acquired_at_another_time_is_refused(s3_bucket: str) -> None:
+    pipeline = make_pipeline(f"{s3_bucket}/made")
+    for letter in "ABC":
+        commit(pipeline, make_prediction(letter))
+    moved = datetime(2024, 3, 9, tzinfo=UTC)
+    judged = judge(pipeline, (), {"A": "smoke"}, B=moved)
+    assert [(one.verdict.decision, one.verdict.reasons) for one in judged] == [
+        ("refused", ("withdrawn: smoke",)),
+        ("refused", ("the archive says now that this scene was acquired on 2024-03-09",)),
+        ("used", ()),
+    ]
+
+
+def test_verdicts_are_stored_together_and_stay_in_the_period(s3_bucket: str) -> None:
     pipeline = make_pipeline(f"{s3_bucket}/made")
     uri = commit(pipeline, make_prediction(valid_fraction=0.0, histogram={}))
     commit(pipeline, replace(make_prediction("B"), acquired=datetime(2023, 12, 31, tzinfo=UTC)))
-    [judged] = judge_period(pipeline, "2024-01", [], ZONES)
-    stored = storage.read_json(uri.replace("item.json", "verdict.json"))
-    assert stored["decision"] == judged.verdict.decision == "refused"
-    assert "no valid pixel" in stored["reasons"][0]
+    [judged] = judge(pipeline)
+    stored = storage.read_json(f"{pipeline.output}/periods/2024-01/verdicts.json")
+    assert stored.keys() == {uri}
+    assert stored[uri]["decision"] == judged.verdict.decision == "refused"
+    assert "no valid pixel" in stored[uri]["reasons"][0]
+
+
+def test_items_are_read_from_the_copies_of_their_days_and_stay_the_truth(
+    s3_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = make_pipeline(f"{s3_bucket}/made")
+    uris = [commit(pipeline, make_prediction(letter)) for letter in "ABC"]
+    assert len(judge(pipeline)) == 3
+    read: list[str] = []
+    read_json = storage.read_json
+    monkeypatch.setattr(storage, "read_json", lambda uri: read.append(uri) or read_json(uri))
+    first = judge(pipeline)
+    assert [uri for uri in read if uri.endswith("/item.json")] == []
+    commit(pipeline, make_prediction("B", histogram={0: 1}))
+    commit(pipeline, make_prediction("D"))
+    second = judge(pipeline)
+    assert sorted(uri for uri in read if uri.endswith("/item.json")) == [
+        uris[1], uris[0].replace("/A/", "/D/")
+    ]  # fmt: skip
+    assert [one.prediction.scene_id for one in second] == list("ABCD")
+    assert second[0] == first[0]
+    assert second[1].prediction.histogram == {0: 1}
+    copy = next(e.uri for e in storage.list_objects(s3_bucket) if e.uri.endswith("items.json.gz"))
+    storage.write_bytes(copy, b"rubbish")
+    assert judge(pipeline) == second
 
 
 def detector(counts: dict[int, int], **changes: object) -> Prediction:
@@ -186,10 +262,10 @@ def test_a_detectors_observed_pixels_are_no_class_of_its_own() -> None:
 def test_densities_far_from_the_history_are_flagged(
     counts: dict[int, int], changes: dict[str, object], reason: str | None
 ) -> None:
-    history = [detector({1: cars}) for cars in (10, 20, 50)]
-    found = reasons_to_flag(detector(counts, **changes), history, Judgement())
+    past = [detector({1: cars}) for cars in (10, 20, 50)]
+    found = reasons_to_flag(detector(counts, **changes), history_of(past), Judgement())
     assert [line[: len(reason or "")] for line in found] == ([reason] if reason else [])
-    assert reasons_to_flag(detector(counts, **changes), history[:2], Judgement()) == []
+    assert reasons_to_flag(detector(counts, **changes), history_of(past[:2]), Judgement()) == []
 
 
 def test_observed_areas_are_the_ellipsoids_in_degrees() -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import rasterio
 from rasterio.transform import from_origin
@@ -21,13 +20,13 @@ from orthostat.pipelines.config import Grid
 from orthostat.statistics.check import check_rows
 from orthostat.statistics.composite import draw_composite
 from orthostat.statistics.display import format_table
-from orthostat.statistics.exports import dump_csv, dump_parquet
 from orthostat.statistics.maps import draw_map
 from orthostat.statistics.rows import build_rows
 from orthostat.statistics.schema import OBSERVATIONS, Row
+from orthostat.statistics.tables import dump_csv, dump_parquet, read_parquet
 from tests.builders import make_pipeline
 from tests.builders_objects import CLASSES
-from tests.builders_statistics import make_provenance, make_result, make_table, write_zones
+from tests.builders_statistics import make_provenance, make_table, make_tables, write_zones
 
 
 def make_counts(cars: int = 1200) -> list[Row]:
@@ -49,13 +48,13 @@ HIDDEN = {"zone_id": "b", "class_id": 0}
 
 
 def test_every_zone_and_class_has_a_count_with_its_coverage() -> None:
-    rows = check_rows(ROWS, OBSERVATIONS)
+    rows = check_rows(ROWS, OBSERVATIONS).to_pylist()
     shown = ("zone_id", "class_name", "object_count", "mapped_count", "coverage", "obs_status")
     assert [tuple(row[name] for name in shown) for row in rows] == [
         ("a", "car", 1200, 1200, 0.95, "G"),
         ("a", "ship", 0, 0, 0.95, "G"),
-        ("b", "car", None, 7, 0.5, "O"),
-        ("b", "ship", None, 1, 0.5, "O"),
+        ("b", "car", None, None, 0.5, "O"),
+        ("b", "ship", None, None, 0.5, "O"),
     ]
     assert {(row["indicator"], row["method"]) for row in rows} == {("COUNT", "MAP_COUNT")}
     areas = ("area_m2", "mapped_area_m2", "std_err_m2", "ci_lower_m2", "ci_upper_m2", "cv_pct", "conf_level")
@@ -65,7 +64,7 @@ def test_every_zone_and_class_has_a_count_with_its_coverage() -> None:
 
 
 def test_areas_have_no_count() -> None:
-    rows = check_rows(make_result().rows, OBSERVATIONS)
+    rows = check_rows(make_tables()["observation"], OBSERVATIONS).to_pylist()
     assert {(row["indicator"], row["object_count"], row["mapped_count"]) for row in rows} == {
         ("AREA", None, None)
     }
@@ -86,7 +85,7 @@ def changed(key: Row, **changes: Any) -> list[Row]:
         (CARS, {"object_count": 1.5}, "1.5 in column object_count"),
         (CARS, {"area_m2": 1.0}, "holds the figures of its indicator and no other"),
         (CARS, {"mapped_area_m2": 1.0}, "holds the figures of its indicator and no other"),
-        (HIDDEN, {"mapped_count": None}, "holds the figures of its indicator and no other"),
+        (HIDDEN, {"mapped_count": 7}, "a MAP_COUNT row without a value shows no mapped area or count"),
         (CARS, {"indicator": "AREA"}, "holds the figures of its indicator and no other"),
         (CARS, {"indicator": "NUMBER"}, "is one of AREA, COUNT"),
         (CARS, {"method": "STRATIFIED"}, "a COUNT row has the method MAP_COUNT"),
@@ -100,7 +99,8 @@ def test_a_count_that_breaks_a_rule_is_refused(key: Row, changes: Row, message: 
 
 
 def release_columns(rows: list[Row]) -> list[Row]:
-    return [row | {"release_id": "v1-0", "is_break": False} for row in check_rows(rows, OBSERVATIONS)]
+    checked = check_rows(rows, OBSERVATIONS).to_pylist()
+    return [row | {"release_id": "v1-0", "is_break": False, "break_note": None} for row in checked]
 
 
 def test_the_terminal_table_shows_objects_and_no_empty_column_of_areas() -> None:
@@ -114,13 +114,12 @@ def test_the_terminal_table_shows_objects_and_no_empty_column_of_areas() -> None
 
 
 def test_exports_tell_empty_from_zero() -> None:
-    rows = release_columns(ROWS)
-    lines = list(csv.DictReader(io.StringIO(dump_csv(rows, list(rows[0])).decode())))
+    table = check_rows(ROWS, OBSERVATIONS)
+    lines = list(csv.DictReader(io.StringIO(dump_csv(table).decode())))
     assert [(line["object_count"], line["area_m2"]) for line in lines] == [
         ("1200", ""), ("0", ""), ("", ""), ("", ""),
     ]  # fmt: skip
-    table = pq.read_table(io.BytesIO(dump_parquet(rows)))
-    assert table.to_pylist() == rows
+    assert read_parquet(dump_parquet(table)) == table
     assert str(table.schema.field("object_count").type) == "int64"
 
 

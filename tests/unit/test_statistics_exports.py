@@ -1,12 +1,13 @@
 """What readers of the files rely on."""
 
-import io
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
 import pytest
 import rasterio
+from hypothesis import given
+from hypothesis import strategies as st
 from rasterio.transform import from_origin
 
 from orthostat.aggregation.zones import read_zones
@@ -14,36 +15,77 @@ from orthostat.errors import ReleaseError
 from orthostat.statistics.check import check_rows
 from orthostat.statistics.composite import draw_composite
 from orthostat.statistics.display import format_table
-from orthostat.statistics.exports import dump_csv, dump_parquet
 from orthostat.statistics.maps import draw_map
 from orthostat.statistics.schema import OBSERVATIONS, Row
+from orthostat.statistics.tables import digest_figures, dump_csv, dump_parquet, read_parquet
 from tests.builders import make_pipeline
-from tests.builders_statistics import CLASSES, SAMPLE, make_result, write_zones
+from tests.builders_statistics import CLASSES, SAMPLE, make_tables, write_zones
 
+TABLE = check_rows(make_tables(pipeline=make_pipeline(sample=SAMPLE))["observation"], OBSERVATIONS)
 ROWS = [
-    row | {"release_id": "v1-0123456789ab", "is_break": row["zone_id"] == "b"}
-    for row in check_rows(make_result(pipeline=make_pipeline(sample=SAMPLE)).rows, OBSERVATIONS)
+    row
+    | {
+        "release_id": "v1-0123456789ab",
+        "is_break": row["zone_id"] == "b",
+        "break_note": "model" if row["zone_id"] == "b" else None,
+    }
+    for row in TABLE.to_pylist()
 ]
 
 
 def test_csv_keeps_all_digits_and_tells_empty_from_zero() -> None:
-    row = {"a": 0.1 + 0.2, "b": None, "c": 0.0, "d": True, "e": 'x, "y"', "f": 7}
-    assert dump_csv([row], list("abcdef")) == b'a,b,c,d,e,f\n0.30000000000000004,,0.0,true,"x, ""y""",7\n'
+    row = {"a": 0.1 + 0.2, "b": None, "c": 0.0, "d": True, "e": 'x, "y"', "f": 7, "g": "ü\nz"}
+    assert dump_csv(pa.Table.from_pylist([row])).decode() == (
+        'a,b,c,d,e,f,g\n0.30000000000000004,,0,true,"x, ""y""",7,"ü\nz"\n'
+    )
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
+def test_csv_gives_every_number_back_to_the_last_bit(numbers: list[float]) -> None:
+    lines = dump_csv(pa.table({"number": pa.array(numbers, pa.float64())})).decode().splitlines()
+    assert [float(line) for line in lines[1:]] == numbers
 
 
 def test_parquet_has_the_types_of_the_schema_and_gives_the_rows_back() -> None:
-    table = pq.read_table(io.BytesIO(dump_parquet(ROWS)))
-    assert table.column_names == [*OBSERVATIONS.columns, "release_id", "is_break"]
-    types = {
-        name: str(table.schema.field(name).type) for name in ("zone_id", "class_id", "area_m2", "is_break")
-    }
-    assert types == {"zone_id": "string", "class_id": "int64", "area_m2": "double", "is_break": "bool"}
-    assert table.to_pylist() == ROWS
+    table = read_parquet(dump_parquet(TABLE))
+    assert table.column_names == list(OBSERVATIONS.columns)
+    names = ("zone_id", "class_id", "area_m2", "is_simulated")
+    types = {name: str(table.schema.field(name).type) for name in names}
+    assert types == {"zone_id": "string", "class_id": "int64", "area_m2": "double", "is_simulated": "bool"}
+    assert table.schema.field("area_m2").metadata[b"description"].startswith(b"The published figure")
+    assert table == TABLE
 
 
 def test_equal_rows_are_equal_bytes() -> None:
-    assert dump_parquet(ROWS) == dump_parquet([dict(row) for row in ROWS])
-    assert dump_csv(ROWS, list(ROWS[0])) == dump_csv(ROWS, list(ROWS[0]))
+    again = check_rows(TABLE.to_pylist()[::-1], OBSERVATIONS)
+    assert dump_parquet(TABLE) == dump_parquet(again)
+    assert dump_csv(TABLE) == dump_csv(again)
+
+
+def figures(**changes: object) -> str:
+    rows = [dict(row) for row in TABLE.to_pylist()]
+    rows[0] |= changes
+    return digest_figures(pa.Table.from_pylist(rows, TABLE.schema), OBSERVATIONS)
+
+
+def test_figures_are_the_same_whatever_they_come_from() -> None:
+    same = digest_figures(TABLE, OBSERVATIONS)
+    assert figures() == same
+    assert figures(inputs_sha256="9" * 64, model_sha256="8" * 64, code_version="9", scene_count=7) == same
+    assert digest_figures(TABLE.slice(0), OBSERVATIONS) == same
+    for change in (
+        {"area_m2": 250_000.00000000003},
+        {"area_m2": None},
+        {"mapped_area_m2": 0.0},
+        {"mapped_area_m2": None},
+        {"obs_note": None},
+        {"obs_note": ""},
+        {"period_state": "open"},
+        {"is_simulated": True},
+    ):
+        assert figures(**change) != same, change
+    assert figures(zone_id="ab", zone_name="c") != figures(zone_id="a", zone_name="bc")
+    assert digest_figures(TABLE.slice(1), OBSERVATIONS) != same
 
 
 def test_the_terminal_table_shows_interval_coverage_and_a_legend_of_the_codes_that_occur() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orthostat.errors import ConfigurationError
+from orthostat.errors import ConfigurationError, ReleaseError
 from orthostat.statistics.check import check_rows
 from orthostat.statistics.rows import build_accuracy, build_rows
 from orthostat.statistics.schema import ACCURACY, OBSERVATIONS, Row
@@ -39,8 +39,8 @@ def test_without_a_sample_every_zone_and_class_has_one_pixel_count() -> None:
     assert (water["area_m2"], water["obs_status"], water["coverage"]) == (250_000.0, "G", 0.95)
     half_seen = find(rows, "b", "water", "MAP_COUNT")
     assert (half_seen["area_m2"], half_seen["obs_status"]) == (None, "O")
-    assert half_seen["mapped_area_m2"] == 500_000.0
-    assert check_rows(rows, OBSERVATIONS)
+    assert half_seen["mapped_area_m2"] is None
+    check_rows(rows, OBSERVATIONS)
 
 
 def test_an_estimate_stands_beside_the_pixel_count_and_never_replaces_it() -> None:
@@ -55,7 +55,7 @@ def test_an_estimate_stands_beside_the_pixel_count_and_never_replaces_it() -> No
     assert (estimate["cv_pct"], estimate["conf_level"]) == (10.0, 0.95)
     assert (estimate["sample_size"], estimate["sample_id"], estimate["obs_status"]) == (60, "made-1", "P")
     assert [row for row in rows if row["zone_id"] == "b" and row["method"] == "STRATIFIED"] == []
-    assert check_rows(rows, OBSERVATIONS)
+    check_rows(rows, OBSERVATIONS)
 
 
 def test_a_suppressed_estimate_cannot_be_read_from_its_interval() -> None:
@@ -67,7 +67,22 @@ def test_a_suppressed_estimate_cannot_be_read_from_its_interval() -> None:
     hidden = ("area_m2", "std_err_m2", "ci_lower_m2", "ci_upper_m2", "cv_pct")
     assert [water[name] for name in hidden] == [None] * 5
     assert water["is_simulated"] is True
-    assert check_rows(rows, OBSERVATIONS)
+    check_rows(rows, OBSERVATIONS)
+
+
+def test_what_is_withheld_stands_nowhere_in_its_row() -> None:
+    """Too little was seen of zone b: neither its count nor what lies beside its estimate shows it."""
+    pipeline = make_pipeline(sample=SAMPLE | {"is_simulated": False})
+    estimates = {"b": make_estimate()}
+    rows = build_rows(pipeline, "2024-01", make_table(), CLASSES, estimates, make_provenance())
+    count, estimate = find(rows, "b", "water", "MAP_COUNT"), find(rows, "b", "water", "STRATIFIED")
+    assert (count["area_m2"], count["mapped_area_m2"], count["obs_status"]) == (None, None, "O")
+    assert (estimate["area_m2"], estimate["mapped_area_m2"]) == (200_000.0, None)
+    assert 500_000.0 not in {value for name, value in count.items() if name != "valid_area_m2"}
+    check_rows(rows, OBSERVATIONS)
+    shown = [row | {"mapped_area_m2": 500_000.0} if row is count else row for row in rows]
+    with pytest.raises(ReleaseError, match="a MAP_COUNT row without a value shows no mapped area or count"):
+        check_rows(shown, OBSERVATIONS)
 
 
 def test_a_refused_sample_leaves_a_row_that_says_why() -> None:
@@ -76,7 +91,7 @@ def test_a_refused_sample_leaves_a_row_that_says_why() -> None:
     rows = build_rows(pipeline, "2024-01", make_table(), CLASSES, estimates, make_provenance())
     crop = find(rows, "b", "crop", "STRATIFIED")
     assert (crop["area_m2"], crop["obs_status"], crop["obs_note"]) == (None, "O", estimates["b"])
-    assert check_rows(rows, OBSERVATIONS)
+    check_rows(rows, OBSERVATIONS)
 
 
 def test_only_the_published_classes_are_in_the_table() -> None:
@@ -98,12 +113,14 @@ def test_a_class_that_the_model_does_not_know_is_refused() -> None:
 def test_the_frequency_is_that_of_the_pipeline(period_length: str, period: str, freq: str) -> None:
     pipeline = make_pipeline(period=period_length)
     rows = build_rows(pipeline, period, make_table(), CLASSES, {}, make_provenance())
-    assert {row["freq"] for row in check_rows(rows, OBSERVATIONS)} == {freq}
+    assert set(check_rows(rows, OBSERVATIONS)["freq"].to_pylist()) == {freq}
 
 
 def test_the_accuracy_table_has_the_overall_and_two_rows_per_class() -> None:
     pipeline = make_pipeline(sample=SAMPLE)
-    rows = check_rows(build_accuracy(pipeline, "2024-01", CLASSES, make_population(), "1" * 64), ACCURACY)
+    rows = check_rows(
+        build_accuracy(pipeline, "2024-01", CLASSES, make_population(), "1" * 64), ACCURACY
+    ).to_pylist()
     assert [(row["class_name"], row["measure"], row["value"]) for row in rows] == [
         ("ALL", "OA", 0.9),
         ("crop", "PA", None),

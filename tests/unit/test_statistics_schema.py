@@ -9,20 +9,21 @@ from orthostat.errors import ReleaseError
 from orthostat.statistics.check import check_rows
 from orthostat.statistics.schema import ACCURACY, LINEAGE, OBSERVATIONS, Row
 from tests.builders import make_pipeline
-from tests.builders_statistics import SAMPLE, make_result
+from tests.builders_statistics import SAMPLE, make_tables
 
-RESULT = make_result(pipeline=make_pipeline(sample=SAMPLE))
+TABLES = make_tables(pipeline=make_pipeline(sample=SAMPLE))
+ROWS, ACCURACIES, SCENES = TABLES["observation"], TABLES["accuracy"], TABLES["lineage"]
 COUNT = {"zone_id": "a", "class_id": 0, "method": "MAP_COUNT"}
 ESTIMATE = {"zone_id": "a", "class_id": 0, "method": "STRATIFIED"}
 
 
 def changed(key: Row, **changes: Any) -> list[Row]:
     """The valid rows, with one of them changed."""
-    return [row | changes if key.items() <= row.items() else dict(row) for row in RESULT.rows]
+    return [row | changes if key.items() <= row.items() else dict(row) for row in ROWS]
 
 
 def test_valid_rows_pass_sorted_by_key_with_the_columns_in_order() -> None:
-    rows = check_rows(list(reversed(RESULT.rows)), OBSERVATIONS)
+    rows = check_rows(list(reversed(ROWS)), OBSERVATIONS).to_pylist()
     assert [(row["zone_id"], row["class_id"], row["method"]) for row in rows] == [
         ("a", 0, "MAP_COUNT"),
         ("a", 0, "STRATIFIED"),
@@ -43,12 +44,13 @@ def test_valid_rows_pass_sorted_by_key_with_the_columns_in_order() -> None:
         "method",
         "area_m2",
     ]
-    assert len(check_rows(RESULT.accuracy, ACCURACY)) == 5
-    assert len(check_rows(RESULT.lineage, LINEAGE)) == 1
+    assert len(check_rows(ACCURACIES, ACCURACY)) == 5
+    assert len(check_rows(SCENES, LINEAGE)) == 1
 
 
 def test_numpy_values_and_nan_become_plain_values() -> None:
-    rows = check_rows(changed(COUNT, class_id=np.int64(0), cv_pct=float("nan"), scene_count=0), OBSERVATIONS)
+    found = changed(COUNT, class_id=np.int64(0), cv_pct=float("nan"), scene_count=0)
+    rows = check_rows(found, OBSERVATIONS).to_pylist()
     assert (type(rows[0]["class_id"]), rows[0]["cv_pct"]) == (int, None)
 
 
@@ -91,7 +93,7 @@ def test_the_message_names_the_offending_row() -> None:
 
 
 def test_a_missing_and_an_unknown_column_are_named() -> None:
-    row = {name: value for name, value in RESULT.rows[0].items() if name != "coverage"} | {"colour": "red"}
+    row = {name: value for name, value in ROWS[0].items() if name != "coverage"} | {"colour": "red"}
     with pytest.raises(
         ReleaseError, match=r"lacks the columns \['coverage'\] .* unknown columns \['colour'\]"
     ):
@@ -99,6 +101,6 @@ def test_a_missing_and_an_unknown_column_are_named() -> None:
 
 
 def test_the_overall_accuracy_belongs_to_no_class() -> None:
-    rows = [row | {"class_name": "water"} for row in RESULT.accuracy if row["measure"] == "OA"]
+    rows = [row | {"class_name": "water"} for row in ACCURACIES if row["measure"] == "OA"]
     with pytest.raises(ReleaseError, match="is about class ALL"):
         check_rows(rows, ACCURACY)

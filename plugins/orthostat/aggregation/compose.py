@@ -16,15 +16,8 @@ from orthostat.aggregation.grid import Tile, tile_box, tile_side, tile_transform
 from orthostat.aggregation.objects import compose_objects
 from orthostat.aggregation.overlap import STRIP_ROWS, paint, rank_scene, read_strip, vote
 from orthostat.aggregation.scene_files import SceneFiles
-from orthostat.aggregation.work import (
-    OBJECTS,
-    OBSERVED,
-    UNOBSERVED,
-    TileWork,
-    check_classes,
-    objects_uri,
-    tile_uri,
-)
+from orthostat.aggregation.values import OBJECTS, OBSERVED, UNOBSERVED
+from orthostat.aggregation.work import TileWork, check_classes
 from orthostat.pipelines.config import Grid
 from orthostat.prediction.classes import NODATA
 from orthostat.prediction.item import Prediction
@@ -47,25 +40,26 @@ def compose(work: TileWork) -> None:
     check_classes(predictions)
     with tempfile.TemporaryDirectory() as folder:
         files = SceneFiles(Path(folder), work.grid, predictions)
-        for tile in work.tiles:
-            uri, path = tile_uri(work, tile), Path(folder, "tile.tif")
-            if storage.exists(uri):
+        for task in work.tiles:
+            path = Path(folder, "tile.tif")
+            if storage.exists(task.tile_uri):
                 continue
-            if work.task == OBJECTS:
-                _write_objects(work, tile, files, Path(folder, "tile.parquet"))
-            touching = files.touching(tile_box(work.grid, tile))
-            compose_tile(work.grid, work.rule, tile, [files.labels(number) for number in touching], path)
-            storage.upload(path, uri, media_type(path.name))
-            logger.info("composed tile %s_%s of %s from %d scenes", *tile, work.period, len(touching))
+            if task.objects_uri is not None:
+                _write_objects(work, task.tile, task.objects_uri, files, Path(folder, "tile.parquet"))
+            touching = files.touching(tile_box(work.grid, task.tile))
+            sources = [files.labels(number) for number in touching]
+            compose_tile(work.grid, work.rule, task.tile, sources, path)
+            storage.upload(path, task.tile_uri, media_type(path.name))
+            logger.info("composed tile %s_%s of %s from %d scenes", *task.tile, work.period, len(touching))
 
 
-def _write_objects(work: TileWork, tile: Tile, files: SceneFiles, path: Path) -> None:
+def _write_objects(work: TileWork, tile: Tile, uri: str, files: SceneFiles, path: Path) -> None:
     near = files.touching(tile_box(work.grid, tile, tile_side(work.grid)))
     sources = [files.source(number) for number in near]
     objects = compose_objects(work.grid, work.rule, work.merge_threshold, tile, sources)
     scene_ids = [scene.scene_id for scene in files.scenes]
     write_objects(path, objects, scene_ids, files.scenes[0].classes, work.grid)
-    storage.upload(path, objects_uri(work, tile), media_type(path.name))
+    storage.upload(path, uri, media_type(path.name))
 
 
 def compose_tile(

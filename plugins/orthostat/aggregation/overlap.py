@@ -13,7 +13,7 @@ from rasterio.warp import reproject
 from rasterio.windows import Window
 
 from orthostat.aggregation.grid import find_offset, pixel_transform
-from orthostat.aggregation.work import UNOBSERVED
+from orthostat.aggregation.values import UNOBSERVED
 from orthostat.errors import GridError
 from orthostat.pipelines.config import Grid
 from orthostat.prediction.classes import NODATA

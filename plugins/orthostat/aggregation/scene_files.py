@@ -9,11 +9,10 @@ import shapely
 from orthostat import storage
 from orthostat.aggregation.detections import Objects, read_objects
 from orthostat.aggregation.objects import Source
+from orthostat.aggregation.values import DETECTIONS
 from orthostat.aggregation.work import footprint
 from orthostat.pipelines.config import Grid
 from orthostat.prediction.item import File, Prediction
-
-DETECTIONS = "detections.parquet"
 
 
 class SceneFiles:

@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import shapely
@@ -10,16 +11,17 @@ from pydantic import BaseModel, ConfigDict
 
 from orthostat import storage
 from orthostat.aggregation.areas import measure_polygons
-from orthostat.aggregation.borders import project_zones
+from orthostat.aggregation.boundaries import Boundaries
 from orthostat.aggregation.counts import ObjectCounts, sum_counts
 from orthostat.aggregation.grid import Tile, tile_box
-from orthostat.aggregation.work import OBJECTS, UNOBSERVED, TileWork, tabulation_uri
-from orthostat.aggregation.zones import ZoneSet
+from orthostat.aggregation.keys import TileTask
+from orthostat.aggregation.values import UNOBSERVED
 from orthostat.errors import IdentityError
 from orthostat.pipelines.config import Grid
 from orthostat.prediction.classes import NODATA
-from orthostat.prediction.description import Task
 from orthostat.projection import parse_projected
+
+_READERS = 16
 
 
 class ZoneAreas(BaseModel):
@@ -69,57 +71,46 @@ class PeriodTable(BaseModel):
 
 
 def read_table(
-    works: Sequence[TileWork], zones: ZoneSet, grid: Grid, task: Task = "semantic_segmentation"
+    tasks: Sequence[TileTask], boundaries: Boundaries, grid: Grid, *, counts_objects: bool = False
 ) -> PeriodTable:
-    """Combine the partial tabulations that the pods of a period have written."""
-    partials = [storage.read_json(tabulation_uri(work)) for work in works]
-    tiles = [tile for work in works for tile in work.tiles]
-    return combine(partials, zones, grid, tiles, counts_objects=task == OBJECTS)
+    """Combine what the pods have tabulated of a period's tiles. Raises StorageError when one is missing."""
+    with ThreadPoolExecutor(_READERS) as readers:
+        tabulations = list(readers.map(lambda task: storage.read_json(task.tabulation_uri), tasks))
+    of_tile = {task.tile: found for task, found in zip(tasks, tabulations, strict=True)}
+    return combine(of_tile, boundaries, grid, counts_objects=counts_objects)
 
 
 def combine(
-    partials: Sequence[Mapping[str, Any]],
-    zones: ZoneSet,
+    tabulations: Mapping[Tile, Mapping[str, Any]],
+    boundaries: Boundaries,
     grid: Grid,
-    tiles: Sequence[Tile],
+    *,
     counts_objects: bool = False,
 ) -> PeriodTable:
-    """Sum partial tabulations (see `tabulate.tabulate`) of the planned `tiles`.
+    """Sum the tabulations of all tiles (see `tabulate.tabulate`).
 
     What a zone has outside all tiles is unobserved; it is measured by geometry, not by subtraction, so that
-    the identities can fail. The result does not depend on how the tiles were shared among pods. Raises
-    IdentityError when a tile is missing or counted twice.
+    the identities can fail. Raises IdentityError when only some tiles count objects, or
+    some do that should not.
     """
-    _check_tiles(partials, tiles, "tiles")
-    objects = None
-    if counts_objects:
-        _check_tiles(partials, tiles, "objects")
-        parts = [part for partial in partials for part in partial["objects"].values()]
-        objects = sum_counts([ObjectCounts.model_validate(part) for part in parts])
+    parts = [found["objects"] for found in tabulations.values() if "objects" in found]
+    if len(parts) != (len(tabulations) if counts_objects else 0):
+        raise IdentityError(
+            f"objects are counted in {len(parts)} of {len(tabulations)} tiles, which must be "
+            f"{'all' if counts_objects else 'none'}; tabulate the others again"
+        )
+    objects = sum_counts([ObjectCounts.model_validate(part) for part in parts]) if counts_objects else None
     areas: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for partial in partials:
-        for counted in partial["tiles"].values():
-            for zone_id, entry in counted.items():
-                for value, area_m2 in entry["values"].items():
-                    areas[zone_id][int(value)].append(area_m2)
-    crs = parse_projected(grid.crs)
-    projected = project_zones(zones, crs, grid.resolution_m)
-    covered = shapely.union_all([tile_box(grid, tile) for tile in tiles])
-    zone_areas = measure_polygons(crs, projected.geometries).tolist()
-    outside = measure_polygons(crs, shapely.difference(projected.geometries, covered)).tolist()
+    for tabulation in tabulations.values():
+        for zone_id, entry in tabulation["zones"].items():
+            for value, area_m2 in entry["values"].items():
+                areas[zone_id][int(value)].append(area_m2)
+    zones, crs = boundaries.projected, parse_projected(grid.crs)
+    covered = shapely.union_all([tile_box(grid, tile) for tile in tabulations])
+    zone_areas = measure_polygons(crs, zones.geometries).tolist()
+    outside = measure_polygons(crs, shapely.difference(zones.geometries, covered)).tolist()
     rows = zip(zones.ids, zones.names, zones.parents, zone_areas, outside, strict=True)
     return PeriodTable(zones=tuple(_sum_zone(*row, areas[row[0]], objects) for row in rows), objects=objects)
-
-
-def _check_tiles(partials: Sequence[Mapping[str, Any]], tiles: Sequence[Tile], part: str) -> None:
-    found = sorted(key for partial in partials for key in partial.get(part, {}))
-    planned = sorted(f"{column}_{row}" for column, row in tiles)
-    if found != planned:
-        raise IdentityError(
-            f"{len(found)} tiles are tabulated, {len(planned)} are planned; missing: "
-            f"{sorted(set(planned) - set(found))}, unplanned or doubled: "
-            f"{sorted({key for key in found if found.count(key) > planned.count(key)})}; tabulate them again"
-        )
 
 
 def _sum_zone(

@@ -18,14 +18,15 @@ from pyproj import CRS
 
 from orthostat import storage
 from orthostat.aggregation.areas import check_measurable, measure_pixels, measure_polygons, split_rows
-from orthostat.aggregation.borders import project_zones
+from orthostat.aggregation.boundaries import Boundaries, read_boundaries
 from orthostat.aggregation.counts import count_objects
 from orthostat.aggregation.detections import read_points
 from orthostat.aggregation.grid import tile_bounds, tile_box, tile_transform
-from orthostat.aggregation.hierarchy import read_pipeline_zones
-from orthostat.aggregation.work import OBJECTS, TileWork, objects_uri, tabulation_uri, tile_uri
+from orthostat.aggregation.keys import TileTask
+from orthostat.aggregation.work import TileWork
 from orthostat.aggregation.zones import ZoneSet
 from orthostat.errors import GridError
+from orthostat.pipelines.config import Grid
 from orthostat.projection import parse_projected
 
 _PIXELS_AT_ONCE = 4_000_000
@@ -35,35 +36,42 @@ logger = logging.getLogger(__name__)
 
 
 def tabulate(work: TileWork) -> None:
-    """Write the partial tabulation of the work's tiles, to be summed by `table.combine`.
+    """Write the tabulations of the work's tiles that are not there yet, one file for each.
 
-    JSON: {"tiles": {"COL_ROW": {ZONE: {"area_m2": by geometry, "values": {VALUE: m2}}}}}; a tile that no zone
-    touches has no zones. Where objects are detected also {"objects": {"COL_ROW": `ObjectCounts`}}. Raises
-    ZonesError, GridError, StorageError.
+    JSON: {"zones": {ZONE: {"area_m2": by geometry, "values": {VALUE: m2}}}} of the zones that touch the tile;
+    where objects are detected also {"objects": `ObjectCounts`}. Raises ZonesError, GridError, StorageError.
     """
-    crs = parse_projected(work.grid.crs)
-    drawn = read_pipeline_zones(work.zones)
-    zones = project_zones(drawn, crs, work.grid.resolution_m)
-    tree = shapely.STRtree(zones.geometries)
-    tiles, objects = {}, {}
-    for tile in work.tiles:
-        check_measurable(crs, tile_bounds(work.grid, tile))
-        labels = _read_tile(tile_uri(work, tile))
-        box = tile_box(work.grid, tile)
-        indices, parts = clip_zones(zones, tree, box)
-        areas = measure_polygons(crs, parts).tolist()
-        values = measure_values(labels, tile_transform(work.grid, tile), crs, parts, crs)
-        key = f"{tile[0]}_{tile[1]}"
-        tiles[key] = {
+    boundaries = read_boundaries(work.boundaries_uri)
+    tree = shapely.STRtree(boundaries.projected.geometries)
+    for task in work.tiles:
+        if not storage.exists(task.tabulation_uri):
+            tabulation = _tabulate_tile(work.grid, task, boundaries, tree)
+            storage.write_json(task.tabulation_uri, tabulation)
+            logger.info(
+                "tabulated tile %s_%s of %s in %d zones", *task.tile, work.period, len(tabulation["zones"])
+            )
+
+
+def _tabulate_tile(
+    grid: Grid, task: TileTask, boundaries: Boundaries, tree: shapely.STRtree
+) -> dict[str, Any]:
+    crs, zones = parse_projected(grid.crs), boundaries.projected
+    check_measurable(crs, tile_bounds(grid, task.tile))
+    labels = _read_tile(task.tile_uri)
+    indices, parts = clip_zones(zones, tree, tile_box(grid, task.tile))
+    areas = measure_polygons(crs, parts).tolist()
+    values = measure_values(labels, tile_transform(grid, task.tile), crs, parts, crs)
+    tabulation: dict[str, Any] = {
+        "zones": {
             zones.ids[index]: {"area_m2": area, "values": {str(value): m2 for value, m2 in counted.items()}}
             for index, area, counted in zip(indices, areas, values, strict=True)
         }
-        if work.task == OBJECTS:
-            points, class_ids = read_points(objects_uri(work, tile))
-            objects[key] = count_objects(points, class_ids, crs, drawn).model_dump(mode="json")
-        logger.info("tabulated tile %s_%s of %s in %d zones", *tile, work.period, len(indices))
-    counted = {"objects": objects} if work.task == OBJECTS else {}
-    storage.write_json(tabulation_uri(work), {"tiles": tiles} | counted)
+    }
+    if task.objects_uri is not None:
+        points, class_ids = read_points(task.objects_uri)
+        counts = count_objects(points, class_ids, crs, boundaries.drawn)
+        tabulation["objects"] = counts.model_dump(mode="json")
+    return tabulation
 
 
 def clip_zones(

@@ -1,30 +1,26 @@
 """What one compose and tabulate pod is told, and how a period's tiles are shared among pods."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
+import numpy as np
 import shapely
 from pydantic import BaseModel, ConfigDict
 from pyproj import Transformer
 from shapely import STRtree
 
 from orthostat import storage
-from orthostat.aggregation.borders import densify, project_zones
+from orthostat.aggregation.borders import densify
+from orthostat.aggregation.boundaries import Boundaries
 from orthostat.aggregation.grid import Tile, tile_bounds, tile_box, tile_side, tiles_of
-from orthostat.aggregation.zones import ZoneSet
+from orthostat.aggregation.keys import TileTask, make_task
+from orthostat.aggregation.values import OBJECTS, UNOBSERVED
 from orthostat.errors import GridError
-from orthostat.layout import Layout
-from orthostat.pipelines.config import Grid, Pipeline, Zones
-from orthostat.prediction.classes import LabelClass
-from orthostat.prediction.description import Task
+from orthostat.pipelines.config import Grid, Pipeline
 from orthostat.prediction.item import Prediction
 from orthostat.projection import check_defined, parse_crs, parse_projected
 
-UNOBSERVED = 254
-"""A composite's pixel that no scene covers; 255 (item.NODATA) is covered, but never with valid data."""
-OBJECTS: Task = "object_detection"
-OBSERVED = LabelClass(0, "observed", "E0E0E0")
-"""The one class of a composite of which objects are counted."""
 _TILES_PER_POD = 8
 
 
@@ -33,41 +29,26 @@ class TileWork(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    root: str
-    """The pipeline's `output` URI."""
     period: str
-    inputs_sha256: str
-    """Digest of all that decides the composite and its tabulation; part of every key."""
-    number: int
-    """Counts the period's manifests from 0."""
     grid: Grid
     rule: str
     """`newest`, `least_cloudy` or `majority`."""
-    zones: Zones
-    task: Task = "semantic_segmentation"
-    """What the model does; of detected objects, the tiles' objects are composed and counted, too."""
+    boundaries_uri: str
+    """The zones in the grid's system."""
     merge_threshold: float = 0.5
     """Boxes of two scenes whose intersection over union is larger are one object."""
     item_uris: tuple[str, ...]
     """Items of the used predictions that touch these tiles; of objects, also those within a tile's side."""
-    tiles: tuple[Tile, ...]
-    """Columns and rows."""
+    tiles: tuple[TileTask, ...]
 
 
-def tile_uri(work: TileWork, tile: Tile) -> str:
-    """Where a tile of the composite lies."""
-    return Layout(work.root).period(work.period, work.inputs_sha256, "tiles", f"{tile[0]}_{tile[1]}.tif")
+class PlannedTiles(NamedTuple):
+    """All tiles of a period's composite, and who computes those that are not there."""
 
-
-def objects_uri(work: TileWork, tile: Tile) -> str:
-    """Where the objects of a tile lie, each of the period's objects once."""
-    name = f"{tile[0]}_{tile[1]}.parquet"
-    return Layout(work.root).period(work.period, work.inputs_sha256, "objects", name)
-
-
-def tabulation_uri(work: TileWork) -> str:
-    """Where the pod's partial tabulation lies."""
-    return Layout(work.root).period(work.period, work.inputs_sha256, "tabulations", f"{work.number:04d}.json")
+    tasks: list[TileTask]
+    """Every tile, row by row from the north-west."""
+    works: list[TileWork]
+    """What the pods are told; nothing when every tile is there."""
 
 
 def read_work(uri: str) -> TileWork:
@@ -78,48 +59,72 @@ def read_work(uri: str) -> TileWork:
 def plan_work(
     pipeline: Pipeline,
     period: str,
-    inputs_sha256: str,
     predictions: Sequence[tuple[str, Prediction]],
-    zones: ZoneSet,
-) -> list[TileWork]:
-    """Share the tiles that both a prediction and a zone touch among at most `max_pods` pods.
+    boundaries: tuple[str, Boundaries],
+    there: Collection[str] = (),
+) -> PlannedTiles:
+    """The tiles that both a prediction and a zone touch, and those to compute shared among `max_pods` pods.
 
     `predictions` are pairs of Item URI and prediction, in any order: equal sets give equal work. Tiles of a
-    pod are neighbours, so that it reads few scenes. No tile, no work. Raises GridError where predictions have
-    different classes, or where the grid does not keep areas.
+    pod are neighbours, so that it reads few scenes. `boundaries` are with their URI, `there` (`list_tiles`)
+    is what need not be computed. Raises GridError where predictions have different classes, or where the grid
+    does not keep areas.
     """
     check_classes([prediction for _, prediction in predictions])
     grid, crs = pipeline.grid, parse_projected(pipeline.grid.crs)
-    tree = STRtree(project_zones(zones, crs, grid.resolution_m).geometries)
-    areas = {uri: footprint(prediction, grid) for uri, prediction in predictions}
+    found = dict(predictions)
+    areas = {uri: footprint(prediction, grid) for uri, prediction in found.items()}
+    zones_of = _find_zones(
+        boundaries[1], grid, {t for area in areas.values() for t in tiles_of(grid, area.bounds)}
+    )
     planned = {
         tile
         for area in areas.values()
-        for tile in tiles_of(grid, area.bounds)
+        for tile in zones_of.keys() & tiles_of(grid, area.bounds)
         if area.intersects(tile_box(grid, tile))
-        and len(tree.query(tile_box(grid, tile), predicate="intersects"))
     }
-    tasks = {prediction.task for _, prediction in predictions}
-    items_of = _find_items(areas, planned, grid, tile_side(grid) if OBJECTS in tasks else 0.0)
+    has_objects = any(prediction.task == OBJECTS for prediction in found.values())
+    items_of = _find_items(areas, planned, grid, tile_side(grid) if has_objects else 0.0)
     tiles = sorted(items_of, key=lambda tile: (tile[1], tile[0]))
     for tile in tiles:
         check_defined(crs, tile_bounds(grid, tile))
-    return [
+    tasks = [
+        make_task(
+            pipeline,
+            period,
+            tile,
+            [found[uri] for uri in items_of[tile]],
+            zones_of[tile],
+        )
+        for tile in tiles
+    ]
+    missing = [task for task in tasks if not {task.tile_uri, task.tabulation_uri}.issubset(there)]
+    works = [
         TileWork(
-            root=pipeline.output,
             period=period,
-            inputs_sha256=inputs_sha256,
-            number=number,
             grid=grid,
             rule=pipeline.rule,
-            zones=pipeline.zones,
-            task=predictions[0][1].task,
+            boundaries_uri=boundaries[0],
             merge_threshold=pipeline.merge_threshold,
-            item_uris=tuple(sorted(set().union(*(items_of[tile] for tile in chunk)))),
+            item_uris=tuple(sorted(set().union(*(items_of[task.tile] for task in chunk)))),
             tiles=tuple(chunk),
         )
-        for number, chunk in enumerate(_share(tiles, pipeline.max_pods))
+        for chunk in _share(missing, pipeline.max_pods)
     ]
+    return PlannedTiles(tasks, works)
+
+
+def _find_zones(boundaries: Boundaries, grid: Grid, tiles: set[Tile]) -> dict[Tile, list[str]]:
+    """Of each tile that a zone touches, the digests of these zones."""
+    zones, ordered = boundaries.projected, sorted(tiles)
+    boxes = np.array([tile_box(grid, tile) for tile in ordered], dtype=object)
+    near, zone = STRtree(boxes).query(zones.geometries)[::-1]
+    shapely.prepare(zones.geometries)
+    is_touching = shapely.intersects(zones.geometries[zone], boxes[near])
+    found: dict[Tile, list[str]] = {}
+    for box, index in zip(near[is_touching].tolist(), zone[is_touching].tolist(), strict=True):
+        found.setdefault(ordered[box], []).append(boundaries.digests[zones.ids[index]])
+    return found
 
 
 def _find_items(
@@ -173,7 +178,7 @@ def check_classes(predictions: Sequence[Prediction]) -> None:
             )
 
 
-def _share(tiles: list[Tile], max_pods: int) -> list[list[Tile]]:
+def _share(tiles: list[TileTask], max_pods: int) -> list[list[TileTask]]:
     """Even runs of neighbouring tiles: as many pods as are worth starting, at most `max_pods`."""
     pods = min(max_pods, -(-len(tiles) // _TILES_PER_POD))
     borders = [number * len(tiles) // pods for number in range(pods + 1)] if pods else []

@@ -11,10 +11,21 @@ from types import FrameType
 from typing import Any
 
 from orthostat import __version__
-from orthostat.cli import bundle, estimate, local, pipelines, predict, serve, statistics, step, tabulate
+from orthostat.cli import (
+    bundle,
+    estimate,
+    local,
+    pipelines,
+    predict,
+    scenes,
+    serve,
+    statistics,
+    step,
+    tabulate,
+)
 from orthostat.errors import OrthostatError
 
-_COMMANDS = (predict, bundle, serve, tabulate, estimate, statistics, pipelines, step, local)
+_COMMANDS = (predict, bundle, serve, tabulate, estimate, statistics, pipelines, scenes, step, local)
 
 
 def build_parser() -> argparse.ArgumentParser:

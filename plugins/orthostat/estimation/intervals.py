@@ -40,18 +40,70 @@ def interval_of_share(
     variance = math.fsum(h.weight**2 * h.unseen_share * _more(h) * (1 - _more(h)) / h.size for h in strata)
     more = math.fsum(h.weight * _more(h) for h in strata)
     size = more * (1 - more) / variance if variance > 0 else math.inf
-    return interval_of_ratio(share, se, size, method)
+    return _said_by(share, se, size, method)
 
 
-def interval_of_ratio(ratio: float, se: float, size: float, method: IntervalMethod) -> Interval:
-    """Interval of a ratio of two totals, such as a user's accuracy, within 0 and 1.
+def interval_of_ratio(
+    part: Sequence[SampledShare],
+    rest: Sequence[SampledShare],
+    ratio: float,
+    se: float,
+    size: float,
+    method: IntervalMethod,
+) -> Interval:
+    """Interval of a ratio of two totals, part / (part + rest), such as an accuracy, within 0 and 1.
 
-    `wilson`: as above, with the units that the standard error says, and at most `size`.
+    `part` and `rest` are the units that are right and those that are wrong, in the same strata. `wilson`: as
+    above, with the units that the standard error says, and at most `size`. That knows nothing of a stratum
+    without a unit of either, where a large one may hold more of the rest than all that was found: so the
+    interval of the ratio of the two shares (MOVER: Donner and Zou 2012, Stat. Methods Med. Res. 21:347-359)
+    is asked as well, and the wider side counts.
     """
+    low, high = _said_by(ratio, se, size, method)
     if method == "normal":
-        return max(0.0, ratio - Z95 * se), min(1.0, ratio + Z95 * se)
-    said = ratio * (1 - ratio) / se**2 if se > 0 else math.inf
-    return _wilson(ratio, min(size, said))
+        return low, high
+    found = _limits(part), _limits(rest)
+    if found[0][0] >= found[1][0]:
+        least, most = _mover(found[1], found[0])
+        return min(low, 1 / (1 + most)), max(high, 1 / (1 + least))
+    least, most = _mover(*found)
+    return min(low, least / (1 + least)), max(high, 1 - 1 / (1 + most))
+
+
+def _said_by(share: float, se: float, size: float, method: IntervalMethod) -> Interval:
+    """The interval that a standard error gives, `wilson` with at most `size` units."""
+    if method == "normal":
+        return max(0.0, share - Z95 * se), min(1.0, share + Z95 * se)
+    said = share * (1 - share) / se**2 if se > 0 else math.inf
+    return _wilson(share, min(size, said))
+
+
+def _limits(strata: Sequence[SampledShare]) -> tuple[float, float, float]:
+    """A share with its interval."""
+    share = math.fsum(h.weight * h.hits / h.size for h in strata)
+    variance = math.fsum(
+        h.weight**2 * h.unseen_share * h.hits * (h.size - h.hits) / h.size**2 / max(1, h.size - 1)
+        for h in strata
+    )
+    return share, *interval_of_share(strata, share, math.sqrt(variance), "wilson")
+
+
+def _mover(over: tuple[float, float, float], under: tuple[float, float, float]) -> Interval:
+    """Interval of a quotient of two shares above 0, each given with its own; `under` is the greater one."""
+    (one, low, high), (other, least, most) = over, under
+    product = one * other
+
+    def bound(of_one: float, of_other: float, sign: int) -> float:
+        divisor = of_other * (2 * other - of_other)
+        if divisor <= 0:
+            return math.inf
+        return (
+            product + sign * math.sqrt(max(0.0, product**2 - of_one * (2 * one - of_one) * divisor))
+        ) / divisor
+
+    # Past 2 * other the formula has no lower limit; 0 is a safe one.
+    upper_divides = most * (2 * other - most) > 0
+    return max(0.0, bound(low, most, -1)) if upper_divides else 0.0, bound(high, least, 1)
 
 
 def _more(stratum: SampledShare) -> float:

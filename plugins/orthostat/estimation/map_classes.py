@@ -13,7 +13,7 @@ from rasterio.errors import RasterioError
 
 from orthostat import storage
 from orthostat.aggregation.grid import Tile, tile_transform
-from orthostat.aggregation.work import UNOBSERVED
+from orthostat.aggregation.values import UNOBSERVED
 from orthostat.errors import GridError, SampleError
 from orthostat.estimation.sample import SampleUnit, check_reference_classes
 from orthostat.pipelines.config import Grid

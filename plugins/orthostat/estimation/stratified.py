@@ -144,7 +144,7 @@ def _estimate_class(design: _Design, name: str) -> ClassEstimates:
 
     proportion = _proportion(design, true)
     return ClassEstimates(
-        _accuracy(design, right, mapped),
+        _accuracy(design, right, mapped, is_mapped=True),
         _accuracy(design, right, true_where_mapped),
         proportion,
         proportion.scale(design.area),
@@ -163,14 +163,26 @@ def _proportion(design: _Design, part: _Matches) -> Estimate:
     return Estimate(share, se, *interval, is_degenerate=se == 0 and not design.is_census)
 
 
-def _accuracy(design: _Design, part: _Matches, whole: _Matches) -> Estimate | None:
-    """A share of a part of the population; None where no sample unit belongs to that part."""
+def _accuracy(
+    design: _Design, part: _Matches, whole: _Matches, *, is_mapped: bool = False
+) -> Estimate | None:
+    """A share of a part of the population; None where no sample unit belongs to that part.
+
+    Where the part `is_mapped`, as of a user's accuracy, it lies in the strata that hold a unit of it: a map
+    class is often a stratum. What is true of the ground may be anywhere.
+    """
     counts = [(h.count(part), h.count(whole)) for h in design.sampled]
     size = sum(x for _, x in counts)
     if size == 0:
         return None
     share, se = _ratio(design.sampled, counts)
-    interval = interval_of_ratio(share, se, math.inf if design.is_census else size, design.interval)
+    pairs = zip(design.sampled, counts, strict=True)
+    among = [(h, found) for h, found in pairs if found[1] > 0 or not is_mapped]
+    area = math.fsum(h.stratum.area for h, _ in among)
+    right = [SampledShare(h.stratum.area / area, y, h.size, h.unseen_share) for h, (y, _) in among]
+    wrong = [SampledShare(h.stratum.area / area, x - y, h.size, h.unseen_share) for h, (y, x) in among]
+    size_at_most = math.inf if design.is_census else size
+    interval = interval_of_ratio(right, wrong, share, se, size_at_most, design.interval)
     return Estimate(share, se, *interval, is_degenerate=se == 0 and not design.is_census)
 
 

@@ -1,21 +1,25 @@
 """Judging: a verdict for every prediction of a period, from Items alone."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from orthostat import storage
+from orthostat.judgement.history import History
 from orthostat.judgement.rules import Bounds, reasons_to_flag, reasons_to_refuse
+from orthostat.layout import Layout
 from orthostat.pipelines.config import Pipeline
 from orthostat.pipelines.window import Window, period_window
 from orthostat.planning.plan import pipeline_ledger
 from orthostat.prediction.item import Prediction
-from orthostat.prediction.stac import read_predictions
-from orthostat.scenes.scene import Scene
+from orthostat.prediction.item_copies import read_items
+from orthostat.scenes.archive import Listing
+from orthostat.scenes.ledger import Ledger
 
 HISTORY = timedelta(days=365)
 """How far back a prediction's class shares are compared."""
@@ -41,29 +45,49 @@ class Judged:
     verdict: Verdict
 
 
-def judge_period(
-    pipeline: Pipeline, period: str, scenes: Sequence[Scene], zone_bounds: Bounds
-) -> list[Judged]:
-    """Judge every prediction of a period, store each verdict beside its Item, and return them by scene id.
+@dataclass(frozen=True)
+class Circumstances:
+    """What a verdict depends on besides the Item and the pipeline."""
 
-    `scenes` are those that the archive lists now: where it holds another image of a scene than the predicted
-    one, the prediction is refused. A scene that has left the archive keeps its prediction.
+    archive: Listing
+    """What the archive holds now, with the scenes of the period."""
+    withdrawn: Mapping[str, str]
+    """Reasons of withdrawn scenes, by id."""
+    zone_bounds: Bounds
+
+
+def judge_period(pipeline: Pipeline, period: str, now: Circumstances) -> list[Judged]:
+    """Judge every prediction of a period, store the verdicts together, and return them by scene id.
+
+    Where the archive holds another image of a scene than the predicted one, or says that it was acquired in
+    another period, the prediction is refused. A scene that has left the archive keeps its prediction.
     """
     window = period_window(period, pipeline.period)
     ledger = pipeline_ledger(pipeline, Window(window.start - HISTORY, window.end))
-    predictions = dict(zip(ledger.items(), read_predictions(ledger.items()), strict=True))
-    of_period = {uri: prediction for uri, prediction in predictions.items() if prediction.acquired in window}
-    current = _select_current(of_period, {scene.scene_id: ledger.key(scene).item for scene in scenes})
+    history, of_period = _read_period(ledger, window)
+    listed = {scene.scene_id: ledger.key(scene).item for scene in now.archive.within(window)}
+    current = _select_current(of_period, listed)
     judged = []
-    for uri, prediction in of_period.items():
-        history = [past for past in predictions.values() if past.acquired < prediction.acquired]
-        verdict = _decide(prediction, uri in current, history, pipeline, zone_bounds)
-        judged.append(Judged(uri, prediction, verdict))
-    for one in judged:
-        storage.write_json(
-            one.item_uri.replace("item.json", "verdict.json"), one.verdict.model_dump(mode="json")
-        )
-    return sorted(judged, key=lambda one: (one.prediction.scene_id, one.item_uri))
+    by_time = sorted(of_period.items(), key=lambda pair: pair[1].acquired)
+    for _, moment in groupby(by_time, key=lambda pair: pair[1].acquired):
+        pairs = list(moment)
+        for uri, prediction in pairs:
+            reasons = list(_stale(prediction, window, uri in current, now))
+            reasons = reasons or reasons_to_refuse(prediction, pipeline.judgement, now.zone_bounds)
+            flags = [] if reasons else reasons_to_flag(prediction, history, pipeline.judgement)
+            decision: Literal["used", "flagged", "refused"] = (
+                "refused" if reasons else "flagged" if flags else "used"
+            )
+            verdict = Verdict(
+                scene_id=prediction.scene_id, decision=decision, reasons=tuple(reasons or flags)
+            )
+            judged.append(Judged(uri, prediction, verdict))
+        for _, prediction in pairs:
+            history.add(prediction)
+    judged.sort(key=lambda one: (one.prediction.scene_id, one.item_uri))
+    verdicts = {one.item_uri: one.verdict.model_dump(mode="json") for one in judged}
+    storage.write_json(Layout(pipeline.output).period(period, "verdicts.json"), verdicts)
+    return judged
 
 
 def count_verdicts(judged: Sequence[Judged]) -> str:
@@ -74,6 +98,17 @@ def count_verdicts(judged: Sequence[Judged]) -> str:
         f"{one.verdict.scene_id}: {'; '.join(one.verdict.reasons)}" for one in judged if one.verdict.reasons
     ]
     return "; ".join([summary, *remarks])
+
+
+def _read_period(ledger: Ledger, window: Window) -> tuple[History, dict[str, Prediction]]:
+    """What was seen before the window, and the predictions in it by the URI of their Item."""
+    history, of_period = History(), {}
+    for uri, prediction in read_items(ledger):
+        if prediction.acquired in window:
+            of_period[uri] = prediction
+        else:
+            history.add(prediction)
+    return history, of_period
 
 
 def _select_current(predictions: dict[str, Prediction], listed: dict[str, str]) -> set[str]:
@@ -92,23 +127,13 @@ def _arrival(prediction: Prediction) -> tuple[float, str]:
     return prediction.source_last_modified.timestamp(), prediction.source_etag
 
 
-def _decide(
-    prediction: Prediction,
-    is_current: bool,
-    history: Sequence[Prediction],
-    pipeline: Pipeline,
-    zone_bounds: Bounds,
-) -> Verdict:
-    if not is_current:
-        return Verdict(
-            scene_id=prediction.scene_id,
-            decision="refused",
-            reasons=("the archive holds another image of this scene now",),
-        )
-    refusals = reasons_to_refuse(prediction, pipeline.judgement, zone_bounds)
-    if refusals:
-        return Verdict(scene_id=prediction.scene_id, decision="refused", reasons=tuple(refusals))
-    flags = reasons_to_flag(prediction, history, pipeline.judgement)
-    return Verdict(
-        scene_id=prediction.scene_id, decision="flagged" if flags else "used", reasons=tuple(flags)
-    )
+def _stale(prediction: Prediction, window: Window, is_current: bool, now: Circumstances) -> Iterator[str]:
+    """Why the archive, or a person, no longer stands behind a prediction."""
+    scene_id = prediction.scene_id
+    acquired: datetime | None = now.archive.acquired.get(scene_id)
+    if scene_id in now.withdrawn:
+        yield f"withdrawn: {now.withdrawn[scene_id]}"
+    elif acquired is not None and acquired not in window:
+        yield f"the archive says now that this scene was acquired on {acquired:%Y-%m-%d}"
+    elif not is_current:
+        yield "the archive holds another image of this scene now"

@@ -1,13 +1,11 @@
 """The rules of judging: pure functions of an Item's facts, each giving a reason or nothing."""
 
-from collections.abc import Sequence
-from statistics import median
-
 from rasterio.warp import transform_bounds
 
+from orthostat.judgement.facts import is_detector, observed_m2, shares
+from orthostat.judgement.history import History
 from orthostat.pipelines.config import Judgement
 from orthostat.prediction.item import Prediction
-from orthostat.projection import metres_per_unit, parse_crs
 
 _FEWEST = 10
 """Fewer objects than this, found or expected, differ by chance."""
@@ -45,17 +43,16 @@ def reasons_to_refuse(prediction: Prediction, rules: Judgement, zone_bounds: Bou
     return reasons
 
 
-def reasons_to_flag(prediction: Prediction, history: Sequence[Prediction], rules: Judgement) -> list[str]:
+def reasons_to_flag(prediction: Prediction, history: History, rules: Judgement) -> list[str]:
     """What is unusual about a prediction beside earlier ones of the pipeline; empty when nothing is."""
     if len(history) < rules.min_history:
         return []
-    if _is_detector(prediction):
+    if is_detector(prediction):
         return _flag_densities(prediction, history, rules.max_density_factor)
-    earlier = [shares(past) for past in history]
     reasons = []
     for label_class in prediction.classes:
         share = shares(prediction).get(label_class.class_id, 0.0)
-        usual = median(past.get(label_class.class_id, 0.0) for past in earlier)
+        usual = history.median(label_class.class_id)
         if abs(share - usual) > rules.max_share_change:
             reasons.append(
                 f"share of {label_class.name} is {share:.2f}, the median of {len(history)} earlier scenes is "
@@ -64,41 +61,12 @@ def reasons_to_flag(prediction: Prediction, history: Sequence[Prediction], rules
     return reasons
 
 
-def shares(prediction: Prediction) -> dict[int, float]:
-    """Share of each class in the valid pixels."""
-    total = sum(prediction.histogram.values())
-    return {class_id: pixels / total for class_id, pixels in prediction.histogram.items()} if total else {}
-
-
-def densities(prediction: Prediction) -> dict[int, float]:
-    """Objects of each class per km2 of observed area; empty where nothing was observed."""
+def _flag_densities(prediction: Prediction, history: History, factor: float) -> list[str]:
     area_km2 = observed_m2(prediction) / 1e6
-    return {class_id: n / area_km2 for class_id, n in (prediction.counts or {}).items()} if area_km2 else {}
-
-
-def observed_m2(prediction: Prediction) -> float:
-    """Area of the valid pixels: the plane's in a projected system, the ellipsoid's in a geographic one."""
-    rows, columns = prediction.shape
-    a, b, c, d, e, f = prediction.transform
-    crs = parse_crs(prediction.crs)
-    geod = crs.get_geod()
-    if crs.is_projected or geod is None:
-        whole_m2 = rows * columns * abs(a * e - b * d) * metres_per_unit(crs) ** 2
-    else:
-        corners = [(0, 0), (columns, 0), (columns, rows), (0, rows)]
-        x, y = zip(*[(a * i + b * j + c, d * i + e * j + f) for i, j in corners], strict=True)
-        whole_m2 = abs(float(geod.polygon_area_perimeter(x, y)[0]))
-    return whole_m2 * sum(prediction.histogram.values()) / (rows * columns)
-
-
-def _flag_densities(prediction: Prediction, history: Sequence[Prediction], factor: float) -> list[str]:
-    area_km2 = observed_m2(prediction) / 1e6
-    earlier = [densities(past) for past in history]
     reasons = []
     for label_class in prediction.classes:
         found = (prediction.counts or {}).get(label_class.class_id, 0)
-        usual = median(past.get(label_class.class_id, 0.0) for past in earlier)
-        expected = usual * area_km2
+        expected = history.median(label_class.class_id) * area_km2
         is_unusual = found > factor * expected or found < expected / factor
         if is_unusual and max(found, expected) >= _FEWEST:
             reasons.append(
@@ -110,11 +78,7 @@ def _flag_densities(prediction: Prediction, history: Sequence[Prediction], facto
 
 def _found(prediction: Prediction) -> dict[int, int]:
     """Objects, or else pixels, per class id."""
-    return (prediction.counts or {}) if _is_detector(prediction) else prediction.histogram
-
-
-def _is_detector(prediction: Prediction) -> bool:
-    return prediction.task == "object_detection"
+    return (prediction.counts or {}) if is_detector(prediction) else prediction.histogram
 
 
 def _overlap(one: Bounds, other: Bounds) -> bool:

@@ -159,6 +159,9 @@ class Publication(Section):
 
     classes: tuple[str, ...] | None = None
     """Names of the classes in the table; all of the model's when left out."""
+    release_open: bool = False
+    """Whether a period is also released while it is open: not over yet, or with scenes that are listed but
+    neither predicted nor failed. Its rows say so."""
     min_coverage: Share = 0.80
     """Below this share of the zone observed, the value stays empty (status O)."""
     normal_coverage: Share = 0.95

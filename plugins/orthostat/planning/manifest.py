@@ -6,6 +6,9 @@ from orthostat import storage
 from orthostat.pipelines.options import EngineChoice, PredictOptions
 from orthostat.scenes.scene import Scene
 
+PREDICT_VERSION = 1
+"""Rises when equal images give other labels."""
+
 
 class Recipe(BaseModel):
     """How scenes are predicted, whichever they are."""
@@ -25,7 +28,8 @@ class Recipe(BaseModel):
     @property
     def decisions(self) -> dict[str, object]:
         """Everything besides model and image that decides the labels."""
-        return {**self.options.model_dump(mode="json"), "engine": self.engine, "fill": self.fill}
+        options = self.options.model_dump(mode="json")
+        return {**options, "engine": self.engine, "fill": self.fill, "version": PREDICT_VERSION}
 
 
 class Batch(BaseModel):

@@ -18,6 +18,7 @@ from orthostat.prediction.failure import Failure
 from orthostat.scenes.archive import list_scenes
 from orthostat.scenes.ledger import Ledger, new_scenes, read_ledger
 from orthostat.scenes.scene import Scene
+from orthostat.scenes.withdrawals import read_withdrawals
 
 
 class Plan(BaseModel):
@@ -32,7 +33,7 @@ class Plan(BaseModel):
     end: datetime
     """UTC, exclusive."""
     listed: int
-    """Scenes in the archive that were acquired in the window."""
+    """Scenes in the archive that were acquired in the window and not withdrawn."""
     planned: int
     """Scenes to be predicted."""
     batches: tuple[str, ...]
@@ -65,12 +66,12 @@ def make_plan(pipeline: Pipeline, run_id: str, window: Window, *, is_repredicted
 
     Raises SceneError when the archive holds no scene at all.
     """
-    listing = list_scenes(pipeline.scenes, window)
-    scenes = listing.scenes
-    recipe = pipeline_recipe(pipeline)
-    ledger = read_ledger(Layout(pipeline.output), pipeline.model.sha256, options_sha256(recipe), window)
-    planned = list(scenes) if is_repredicted else new_scenes(scenes, ledger, _image_failures(scenes, ledger))
     layout = Layout(pipeline.output)
+    listing, withdrawn = list_scenes(pipeline.scenes, window), read_withdrawals(layout)
+    scenes = [scene for scene in listing.scenes if scene.scene_id not in withdrawn]
+    recipe = pipeline_recipe(pipeline)
+    ledger = read_ledger(layout, pipeline.model.sha256, options_sha256(recipe), window)
+    planned = scenes if is_repredicted else new_scenes(scenes, ledger, _image_failures(scenes, ledger))
     batches = []
     for number, batch in enumerate(balance(planned, batch_count(planned, pipeline))):
         batches.append(layout.batch(run_id, number))

@@ -1,7 +1,8 @@
 """Listing the archive: every scene that was acquired in a window, by key pattern or by STAC Item."""
 
+import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,20 +30,27 @@ class _Acquisition:
 
 @dataclass(frozen=True)
 class Listing:
-    """What the archive holds of a window."""
+    """What the archive holds."""
 
     scenes: tuple[Scene, ...]
-    """Sorted by id."""
+    """Those acquired in the windows that were asked for, sorted by id."""
     problems: tuple[str, ...]
     """What looks like a scene and cannot be one, each with its reason; the other scenes are not stopped."""
+    acquired: Mapping[str, datetime]
+    """When each scene of the archive was acquired, in the windows or not, by id."""
+
+    def within(self, window: Window) -> list[Scene]:
+        """The scenes acquired in one window."""
+        return [scene for scene in self.scenes if scene.acquired in window]
 
 
-def list_scenes(scenes: Scenes, window: Window) -> Listing:
-    """The archive's scenes acquired in `window`.
+def list_scenes(scenes: Scenes, *windows: Window) -> Listing:
+    """The archive's scenes acquired in `windows`.
 
     Raises SceneError when the archive is empty or holds no scene at all.
     """
     recognised = 0
+    acquired: dict[str, datetime] = {}
     found: dict[str, list[Scene]] = {}
     problems = []
     for acquisition in _acquisitions(scenes):
@@ -50,7 +58,8 @@ def list_scenes(scenes: Scenes, window: Window) -> Listing:
         try:
             if isinstance(acquisition, SceneError):
                 raise acquisition
-            if acquisition.acquired in window:
+            acquired[acquisition.scene_id] = acquisition.acquired
+            if any(acquisition.acquired in window for window in windows):
                 found.setdefault(acquisition.scene_id, []).append(_look_at(acquisition))
         except (SceneError, StorageError) as error:
             problems.append(str(error))
@@ -64,7 +73,17 @@ def list_scenes(scenes: Scenes, window: Window) -> Listing:
                 "group 'scene_id' of 'scenes.pattern' tell them apart"
             )
     unique = [images[0] for _, images in sorted(found.items()) if len(images) == 1]
-    return Listing(tuple(unique), tuple(problems))
+    return Listing(tuple(unique), tuple(problems), acquired)
+
+
+def find_acquired(scenes: Scenes, scene_id: str) -> datetime:
+    """When a scene of the archive was acquired. Raises SceneError when there is none of that id."""
+    acquired = list_scenes(scenes).acquired
+    if scene_id not in acquired:
+        close = difflib.get_close_matches(scene_id, acquired, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else "see the note of a run for the ids"
+        raise SceneError(f"the archive {scenes.uri} has no scene '{scene_id}'; {hint}")
+    return acquired[scene_id]
 
 
 def _acquisitions(scenes: Scenes) -> Iterator[_Acquisition | SceneError]:

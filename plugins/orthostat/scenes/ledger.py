@@ -19,7 +19,7 @@ class Ledger:
     model_sha256: str
     options_sha256: str
     marks: dict[str, str]
-    """Etag of each commit mark (item.json), failure record and verdict, by URI."""
+    """Etag of each commit mark (item.json) and failure record, by URI."""
 
     def key(self, scene: Scene) -> PredictionKey:
         """Where the scene's prediction lies."""
@@ -49,7 +49,7 @@ def read_ledger(layout: Layout, model_sha256: str, options_sha256: str, window: 
         entry.uri: entry.etag
         for prefix in days
         for entry in storage.list_objects(layout.predictions(model_sha256, options_sha256, prefix))
-        if re.search(r"/(item|failure|verdict)\.json$", entry.uri)
+        if re.search(r"/(item|failure)\.json$", entry.uri)
     }
     return Ledger(layout, model_sha256, options_sha256, marks)
 

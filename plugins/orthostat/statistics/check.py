@@ -6,21 +6,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from pandera.errors import SchemaErrors
 from pandera.pandas import DataFrameSchema
 
 from orthostat.errors import ReleaseError
 from orthostat.statistics.schema import Row
+from orthostat.statistics.tables import arrow_schema, sort_table
 
 KINDS = {"object": str, "float64": float, "Int64": int, "bool": bool}
 """Python type of a column's values, by the dtype in its declaration."""
 _SHOWN_ROWS = 3
 
 
-def check_rows(rows: Sequence[Row], schema: DataFrameSchema) -> list[Row]:
-    """The rows with plain Python values, columns in the schema's order, sorted by the schema's key.
+def check_rows(rows: Sequence[Row], schema: DataFrameSchema) -> pa.Table:
+    """The rows as a table, columns in the schema's order, sorted by the schema's key.
 
-    NaN becomes None. Raises ReleaseError with the offending rows when one breaks the schema.
+    NaN becomes null. Raises ReleaseError with the offending rows when one breaks the schema.
     """
     columns = list(schema.columns)
     for row in rows:
@@ -30,13 +33,31 @@ def check_rows(rows: Sequence[Row], schema: DataFrameSchema) -> list[Row]:
                 f"the unknown columns {sorted(set(row) - set(columns))}; write exactly those of the schema"
             )
     plain = [{name: _to_plain(row[name], schema, name) for name in columns} for row in rows]
-    frame = pd.DataFrame(plain, columns=columns, dtype=object)
-    frame = frame.astype({name: str(column.dtype) for name, column in schema.columns.items()})
+    return check_table(pa.Table.from_pylist(plain, arrow_schema(schema)), schema)
+
+
+def check_table(table: pa.Table, schema: DataFrameSchema) -> pa.Table:
+    """The table, sorted by the schema's key. Raises ReleaseError with the rows that break the schema."""
+    if table.schema.names != list(schema.columns):
+        raise ReleaseError(
+            f"table '{schema.name}' has the columns {table.schema.names}, its schema {list(schema.columns)}; "
+            "estimate the period again"
+        )
+    table = sort_table(table, schema)
+    frame = pd.DataFrame({name: _to_series(table[name]) for name in table.column_names})
     try:
         schema.validate(frame, lazy=True)
     except SchemaErrors as error:
-        raise ReleaseError(_describe(error.failure_cases, plain, schema)) from error
-    return sorted(plain, key=lambda row: tuple(row[name] for name in schema.unique or []))
+        raise ReleaseError(_describe(error.failure_cases, table, schema)) from error
+    return table
+
+
+def _to_series(column: pa.ChunkedArray) -> Any:
+    """A column as pandas holds it in the schema's dtypes."""
+    if pa.types.is_int64(column.type):
+        return pd.arrays.IntegerArray(np.array(column.fill_null(0)), np.array(pc.is_null(column), dtype=bool))
+    is_text = pa.types.is_string(column.type)
+    return pd.Series(column.to_numpy(), dtype=object if is_text else None)
 
 
 def _to_plain(value: Any, schema: DataFrameSchema, name: str) -> Any:
@@ -58,13 +79,14 @@ def _to_plain(value: Any, schema: DataFrameSchema, name: str) -> Any:
     return value
 
 
-def _describe(failures: pd.DataFrame, rows: Sequence[Row], schema: DataFrameSchema) -> str:
+def _describe(failures: pd.DataFrame, table: pa.Table, schema: DataFrameSchema) -> str:
     about_column = failures["schema_context"] == "Column"
     subjects = failures["column"].where(about_column, "row")
     problems = []
     for (subject, rule), group in failures.groupby([subjects, failures["check"]], sort=True):
         indices = sorted(set(group["index"]))
-        shown = "; ".join(_show(rows[index], schema, subject) for index in indices[:_SHOWN_ROWS])
+        rows = table.take(pa.array(indices[:_SHOWN_ROWS], pa.int64())).to_pylist()
+        shown = "; ".join(_show(row, schema, subject) for row in rows)
         rule = rule.replace("multiple_fields_uniqueness", f"the key {schema.unique} is unique")
         problems.append(f"{subject}: '{rule}' is not true of {len(indices)} row(s), e.g. {shown}")
     return f"table '{schema.name}' breaks its schema: {' | '.join(problems)}; nothing was released"

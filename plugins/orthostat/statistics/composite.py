@@ -21,7 +21,7 @@ from rasterio.merge import merge
 from orthostat import storage
 from orthostat.aggregation.areas import Bounds
 from orthostat.aggregation.detections import read_points
-from orthostat.aggregation.work import OBSERVED, UNOBSERVED
+from orthostat.aggregation.values import OBSERVED, UNOBSERVED
 from orthostat.prediction.classes import NODATA, LabelClass
 from orthostat.statistics.maps import draw_scale_bar, dump_png, frame_map, label_zones, select_leaves
 

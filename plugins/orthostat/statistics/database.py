@@ -1,8 +1,10 @@
 """The statistics database: its tables, and how it is opened and brought up to date.
 
-`release` says which releases there are, `release_period` which periods each of them holds; the other tables
-hold the rows. Nothing is ever changed or deleted; triggers see to that. The latest release that holds a
-period is the one whose rows are current.
+`release` says which releases there are, `release_period` which periods each of them holds and what decided
+these; `observation`, `accuracy` and `lineage` hold the rows, `revision` what was another figure before, and
+`confirmation` other inputs that gave the same figures. Nothing is ever changed or deleted, and nothing added
+to a release after its transaction; triggers see to that. The latest release that holds a period is the one
+whose rows are current.
 """
 
 import logging
@@ -13,6 +15,7 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from pandera.pandas import DataFrameSchema
 from sqlalchemy import (
     BigInteger,
@@ -33,10 +36,12 @@ from sqlalchemy import (
     func,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
+from orthostat import __version__
 from orthostat.errors import ConfigurationError, ReleaseError
 from orthostat.statistics.schema import ACCURACY, LINEAGE, OBSERVATIONS
 
@@ -44,6 +49,7 @@ METADATA = MetaData()
 VERSION_TABLE = "orthostat_migration"
 STATUSES = ("draft", "reviewed", "published")
 _MIGRATION_LOCK = 7_368_001
+_TRANSACTION = text("(pg_current_xact_id()::text::bigint)")
 _TYPES: dict[str, type[Any]] = {"object": Text, "float64": Double, "Int64": BigInteger, "bool": Boolean}
 
 
@@ -74,6 +80,7 @@ RELEASE = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("run_id", Text, nullable=False),
     Column("code_version", Text, nullable=False),
+    Column("created_in", BigInteger, nullable=False, server_default=_TRANSACTION),
     UniqueConstraint("pipeline", "vintage"),
     CheckConstraint(f"status IN {STATUSES}", name="release_status"),
 )
@@ -83,7 +90,33 @@ RELEASE_PERIOD = Table(
     Column("release_id", Text, ForeignKey("release.release_id"), nullable=False),
     Column("period", Text, nullable=False),
     Column("inputs_sha256", Text, nullable=False),
+    Column("inputs", JSONB),
+    Column("cause", Text),
+    Column("figures_sha256", Text),
+    Column("result_uri", Text),
     PrimaryKeyConstraint("release_id", "period"),
+)
+CONFIRMATION = Table(
+    "confirmation",
+    METADATA,
+    Column("release_id", Text, ForeignKey("release.release_id"), nullable=False),
+    Column("period", Text, nullable=False),
+    Column("inputs_sha256", Text, nullable=False),
+    Column("inputs", JSONB, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("release_id", "period", "inputs_sha256"),
+)
+REVISION = Table(
+    "revision",
+    METADATA,
+    Column("release_id", Text, ForeignKey("release.release_id"), nullable=False),
+    *(Column(name, Text, nullable=False) for name in ("period", "indicator", "zone_id")),
+    Column("class_id", BigInteger, nullable=False),
+    Column("method", Text, nullable=False),
+    *(Column(name, Double) for name in ("old_value", "new_value", "difference")),
+    *(Column(name, Text) for name in ("old_status", "new_status", "cause")),
+    PrimaryKeyConstraint("release_id", "period", "indicator", "zone_id", "class_id", "method"),
 )
 OBSERVATION_TABLE = _rows_table(OBSERVATIONS)
 ACCURACY_TABLE = _rows_table(ACCURACY)
@@ -116,11 +149,27 @@ def open_database(database_url: str) -> Iterator[Connection]:
 
 
 def migrate(database_url: str, revision: str = "head") -> None:
-    """Bring the database's tables up to date; processes that do so at the same time wait for one another."""
+    """Bring the database's tables up to date; processes that do so at the same time wait for one another.
+
+    Raises ReleaseError when the database is newer than this Orthostat, or when it is older and its user may
+    not change its tables.
+    """
     logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with open_database(database_url) as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        try:
+            command.upgrade(config, revision)
+        except CommandError as error:
+            raise ReleaseError(
+                f"the statistics database was made by a newer Orthostat ({error}); this is {__version__}: "
+                "install the newer one here, too"
+            ) from error
+        except ProgrammingError as error:
+            raise ReleaseError(
+                f"the statistics database needs other tables, and its user may not make them "
+                f"({str(error.orig).strip()}); run `orthostat statistics migrate` once with the "
+                "ORTHOSTAT_DATABASE_URL of its owner, who may create roles"
+            ) from error

@@ -1,39 +1,34 @@
-"""Releasing: the changed periods become a new vintage, in S3 first, then in PostgreSQL."""
+"""Releasing: periods whose figures changed become a new vintage in PostgreSQL, in one transaction."""
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 from pandera.pandas import DataFrameSchema
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Table, text
+from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
 from orthostat import __version__, layout, settings, storage
 from orthostat.errors import ReleaseError
 from orthostat.pipelines.config import Pipeline
 from orthostat.statistics import database
-from orthostat.statistics.check import check_rows
-from orthostat.statistics.exports import write_exports
+from orthostat.statistics.check import check_table
+from orthostat.statistics.copy import copy_in
+from orthostat.statistics.inputs import Inputs
 from orthostat.statistics.result import PeriodResult
-from orthostat.statistics.schema import ACCURACY, LINEAGE, OBSERVATIONS, Row
-from orthostat.statistics.vintages import (
-    Release,
-    read_companion,
-    read_periods,
-    read_releases,
-    read_vintage,
-)
+from orthostat.statistics.revisions import record_revisions
+from orthostat.statistics.schema import ACCURACY, LINEAGE, OBSERVATIONS
+from orthostat.statistics.tables import digest_figures
+from orthostat.statistics.vintages import HeldPeriod, Release, read_periods, read_releases
 
 log = logging.getLogger(__name__)
 
-_TABLES: tuple[tuple[DataFrameSchema, Table], ...] = (
-    (OBSERVATIONS, database.OBSERVATION_TABLE),
-    (ACCURACY, database.ACCURACY_TABLE),
-    (LINEAGE, database.LINEAGE_TABLE),
-)
-_Content = dict[str, list[Row]]
-"""Rows by table."""
+SCHEMAS: tuple[DataFrameSchema, ...] = (OBSERVATIONS, ACCURACY, LINEAGE)
+"""The tables of a result."""
 
 
 class ReleaseSummary(BaseModel):
@@ -55,6 +50,16 @@ class ReleaseSummary(BaseModel):
     """Folder of the current release's files."""
 
 
+@dataclass(frozen=True)
+class _Checked:
+    """A result whose tables keep their schemas."""
+
+    result: PeriodResult
+    figures_sha256: str
+    cause: str | None = None
+    """What decided otherwise than in the release before; None for first figures."""
+
+
 def release(
     pipeline: Pipeline,
     run_id: str,
@@ -63,15 +68,14 @@ def release(
 ) -> ReleaseSummary:
     """Release the periods whose figures differ from the current ones, as one new vintage, or nothing.
 
-    The files of the whole vintage are written to S3 before the rows are committed: a release that is in the
-    database has all its files, and one that was interrupted before that never was. A retry writes the same
-    bytes to the same keys. Releases of a pipeline wait for one another; a result for which `is_current` no
-    longer holds when its turn comes is left out.
+    Figures that are the same though something else decided them now are confirmed, not released again.
+    Releases of a pipeline wait for one another; a result for which `is_current` no longer holds when its turn
+    comes is left out. Files are written afterwards (`publish.publish`), from what was committed.
 
     Raises ReleaseError when a table breaks its schema or the database does not answer, StorageError when a
-    file cannot be written.
+    table is missing.
     """
-    contents = _check_results(pipeline, results)
+    checked = _check_results(pipeline, results)
     database_url = settings.database_url()
     database.migrate(database_url)
     with database.open_database(database_url) as connection:
@@ -81,19 +85,15 @@ def release(
         )
         releases = read_releases(connection, pipeline.name)
         previous = releases[-1] if releases else None
-        current = _read_contents(connection, previous) if previous else {}
-        stale = [result.period for result in results if not is_current(result)]
-        changed = {
-            period: content
-            for period, content in contents.items()
-            if period not in stale and content != current.get(period)
-        }
+        held = {entry.period: entry for entry in read_periods(connection, previous)} if previous else {}
+        stale = [one.result.period for one in checked if not is_current(one.result)]
+        waiting = [one for one in checked if one.result.period not in stale]
+        changed = _select_changed(waiting, held)
+        _confirm(connection, run_id, [one for one in waiting if one.result.period not in changed], held)
         if not changed:
             return _summarise_unchanged(pipeline, previous, stale)
-        new = _describe_release(pipeline, previous, changed, current)
+        new = _describe_release(pipeline, previous, changed)
         _insert(connection, new, run_id, changed)
-        drawn = [result for result in results if result.period in changed]
-        write_exports(connection, pipeline, new, drawn)
     log.info("released %s of %s: %s", new.release_id, pipeline.name, new.reason)
     return ReleaseSummary(
         pipeline=pipeline.name,
@@ -107,82 +107,116 @@ def release(
     )
 
 
-def _check_results(pipeline: Pipeline, results: Sequence[PeriodResult]) -> dict[str, _Content]:
-    """The results' rows by period and table, each table checked against its schema."""
-    contents: dict[str, _Content] = {}
+def _check_results(pipeline: Pipeline, results: Sequence[PeriodResult]) -> list[_Checked]:
+    """The results, each table checked against its schema, one at a time."""
+    checked: dict[str, _Checked] = {}
     for result in results:
-        if result.period in contents or not result.rows:
-            problem = "stands twice" if result.period in contents else "has no rows"
-            raise ReleaseError(f"period {result.period} {problem} in the results; give each period once")
-        tables = {
-            OBSERVATIONS.name: result.rows,
-            ACCURACY.name: result.accuracy,
-            LINEAGE.name: result.lineage,
-        }
-        contents[result.period] = {
-            schema.name: check_rows(tables[schema.name], schema) for schema, _ in _TABLES
-        }
-        _check_identity(pipeline, result)
-    return contents
+        if result.period in checked:
+            raise ReleaseError(f"period {result.period} stands twice in the results; give each period once")
+        digests = []
+        for schema in SCHEMAS:
+            table = check_table(result.read(schema), schema)
+            _check_identity(pipeline, result, table, schema)
+            if schema is not LINEAGE:
+                digests.append(digest_figures(table, schema))
+        checked[result.period] = _Checked(result, storage.digest(digests))
+    return list(checked.values())
 
 
-def _check_identity(pipeline: Pipeline, result: PeriodResult) -> None:
-    expected = {"pipeline": pipeline.name, "period": result.period, "inputs_sha256": result.inputs_sha256}
-    for row in (*result.rows, *result.accuracy, *result.lineage):
-        found = {name: row.get(name, value) for name, value in expected.items()}
-        if found != expected:
+def _check_identity(
+    pipeline: Pipeline, result: PeriodResult, table: pa.Table, schema: DataFrameSchema
+) -> None:
+    expected = {"pipeline": pipeline.name, "period": result.period, "inputs_sha256": result.inputs.sha256}
+    if schema is OBSERVATIONS and table.num_rows == 0:
+        raise ReleaseError(f"period {result.period} has no rows in the results; estimate it again")
+    for name, value in expected.items():
+        found = table[name].unique().to_pylist() if name in table.column_names else []
+        if set(found) - {value}:
             raise ReleaseError(
-                f"a row of {found} stands in the result of {expected}; write it to its own result"
+                f"rows of {name} {sorted(set(found) - {value})} stand in the result of {expected}; write "
+                "them to their own result"
             )
 
 
-def _read_contents(connection: Connection, previous: Release) -> dict[str, _Content]:
-    """The current rows by period and table, as `_check_results` gives them."""
-    contents: dict[str, _Content] = {
-        held.period: {schema.name: [] for schema, _ in _TABLES} for held in read_periods(connection, previous)
-    }
-    tables = {
-        OBSERVATIONS.name: read_vintage(connection, previous.pipeline, previous.vintage),
-        ACCURACY.name: read_companion(connection, ACCURACY, previous),
-        LINEAGE.name: read_companion(connection, LINEAGE, previous),
-    }
-    for schema, _ in _TABLES:
-        for row in tables[schema.name]:
-            contents[row["period"]][schema.name].append({name: row[name] for name in schema.columns})
-    return contents
+def _select_changed(checked: Sequence[_Checked], held: Mapping[str, HeldPeriod]) -> dict[str, _Checked]:
+    """The periods whose figures are not the current ones, with what is behind it."""
+    changed = {}
+    for one in checked:
+        before = held.get(one.result.period)
+        if before is None:
+            changed[one.result.period] = one
+        elif before.figures_sha256 != one.figures_sha256:
+            causes = one.result.inputs.changes(before.inputs) if before.inputs else []
+            cause = ", ".join(causes) or "figures from before causes were kept"
+            changed[one.result.period] = _Checked(one.result, one.figures_sha256, cause)
+    return changed
+
+
+def _confirm(
+    connection: Connection, run_id: str, equal: Sequence[_Checked], held: Mapping[str, HeldPeriod]
+) -> None:
+    """Record that other inputs gave a release's figures once more, so that nobody computes them again."""
+    for one in equal:
+        before, inputs = held[one.result.period], one.result.inputs
+        if before.inputs_sha256 != inputs.sha256:
+            connection.execute(
+                text(
+                    "INSERT INTO confirmation (release_id, period, inputs_sha256, inputs, run_id) VALUES "
+                    "(:release_id, :period, :sha256, CAST(:inputs AS jsonb), :run_id) ON CONFLICT DO NOTHING"
+                ),
+                {
+                    "release_id": before.release_id,
+                    "period": before.period,
+                    "sha256": inputs.sha256,
+                    "inputs": _to_json(inputs),
+                    "run_id": run_id,
+                },
+            )
 
 
 def _describe_release(
-    pipeline: Pipeline,
-    previous: Release | None,
-    changed: Mapping[str, _Content],
-    current: Mapping[str, _Content],
+    pipeline: Pipeline, previous: Release | None, changed: Mapping[str, _Checked]
 ) -> Release:
     """The new release; its id follows from its content and the release before, never from the time."""
     vintage = previous.vintage + 1 if previous else 1
     supersedes = previous.release_id if previous else None
-    added = [period for period in sorted(changed) if period not in current]
-    revised = [period for period in sorted(changed) if period in current]
-    parts = [("first figures for", added), ("revised figures for", revised)]
-    reason = "; ".join(f"{words} {', '.join(periods)}" for words, periods in parts if periods)
-    content = {"pipeline": pipeline.name, "supersedes": supersedes, "periods": dict(changed)}
-    release_id = f"v{vintage}-{layout.short(storage.digest(content))}"
-    return Release(release_id, pipeline.name, vintage, supersedes, reason, "draft")
+    added = [period for period in sorted(changed) if changed[period].cause is None]
+    parts = [f"first figures for {', '.join(added)}"] if added else []
+    for cause in sorted({one.cause for one in changed.values() if one.cause is not None}):
+        revised = [period for period in sorted(changed) if changed[period].cause == cause]
+        parts.append(f"revised figures for {', '.join(revised)} ({cause})")
+    content = {period: [one.figures_sha256, one.result.inputs.sha256] for period, one in changed.items()}
+    digest = storage.digest({"pipeline": pipeline.name, "supersedes": supersedes, "periods": content})
+    return Release(
+        f"v{vintage}-{layout.short(digest)}", pipeline.name, vintage, supersedes, "; ".join(parts), "draft"
+    )
 
 
-def _insert(connection: Connection, new: Release, run_id: str, changed: Mapping[str, _Content]) -> None:
+def _insert(connection: Connection, new: Release, run_id: str, changed: Mapping[str, _Checked]) -> None:
     row: dict[str, Any] = {**vars(new), "run_id": run_id, "code_version": __version__}
     connection.execute(database.RELEASE.insert(), row)
-    for period, content in changed.items():
-        inputs_sha256 = content[OBSERVATIONS.name][0]["inputs_sha256"]
+    for period, one in sorted(changed.items()):
+        result = one.result
         connection.execute(
             database.RELEASE_PERIOD.insert(),
-            {"release_id": new.release_id, "period": period, "inputs_sha256": inputs_sha256},
+            {
+                "release_id": new.release_id,
+                "period": period,
+                "inputs_sha256": result.inputs.sha256,
+                "inputs": result.inputs.model_dump(mode="json"),
+                "cause": one.cause,
+                "figures_sha256": one.figures_sha256,
+                "result_uri": storage.join(result.uri, "result.json"),
+            },
         )
-        for schema, table in _TABLES:
-            if content[schema.name]:
-                rows = [{**found, "release_id": new.release_id} for found in content[schema.name]]
-                connection.execute(table.insert(), rows)
+        for schema in SCHEMAS:
+            copy_in(connection, schema, new.release_id, result.read(schema))
+        if one.cause is not None:
+            record_revisions(connection, new, period, one.cause)
+
+
+def _to_json(inputs: Inputs) -> str:
+    return json.dumps(inputs.model_dump(mode="json"))
 
 
 def _summarise_unchanged(

@@ -1,27 +1,31 @@
 """A period's result, as the estimate step stores it and the release step reads it."""
 
+from collections.abc import Mapping
+
+import pyarrow as pa
+from pandera.pandas import DataFrameSchema
 from pydantic import BaseModel, ConfigDict
 
 from orthostat import storage
 from orthostat.prediction.classes import LabelClass
-from orthostat.statistics.schema import Row
+from orthostat.statistics.inputs import Inputs
+from orthostat.statistics.tables import dump_parquet, read_parquet
+
+_PARQUET = "application/vnd.apache.parquet"
 
 
 class PeriodResult(BaseModel):
-    """All that a release says about one period."""
+    """All that a release says about one period; its tables lie beside it, read when they are needed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     period: str
     """2020-05, 2020-Q2 or 2020."""
-    inputs_sha256: str
-    """Digest of all that decides the figures: predictions, rule, grid, zones, sample."""
-    rows: tuple[Row, ...]
-    """Rows of the table OBSERVATIONS."""
-    accuracy: tuple[Row, ...] = ()
-    """Rows of the table ACCURACY; empty without a sample."""
-    lineage: tuple[Row, ...] = ()
-    """Rows of the table LINEAGE."""
+    inputs: Inputs
+    uri: str
+    """Folder of the result."""
+    boundaries_uri: str
+    """The zones, as they were projected to the grid."""
     tile_uris: tuple[str, ...] = ()
     """Composite tiles, drawn as a map of classes where there are any."""
     objects_uris: tuple[str, ...] | None = None
@@ -29,10 +33,18 @@ class PeriodResult(BaseModel):
     classes: tuple[LabelClass, ...] = ()
     """The model's classes with their colours."""
 
+    def read(self, schema: DataFrameSchema) -> pa.Table:
+        """One of the tables. Raises StorageError when it is missing."""
+        return read_parquet(storage.read_bytes(storage.join(self.uri, f"{schema.name}.parquet")))
 
-def write_result(uri: str, result: PeriodResult) -> None:
-    """Write a result as canonical JSON."""
+
+def write_result(result: PeriodResult, tables: Mapping[str, pa.Table]) -> str:
+    """Store a result and its tables, by the names of their schemas; returns its URI."""
+    for name, table in tables.items():
+        storage.write_bytes(storage.join(result.uri, f"{name}.parquet"), dump_parquet(table), _PARQUET)
+    uri = storage.join(result.uri, "result.json")
     storage.write_json(uri, result.model_dump(mode="json"))
+    return uri
 
 
 def read_result(uri: str) -> PeriodResult:

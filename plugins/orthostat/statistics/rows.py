@@ -15,6 +15,8 @@ from orthostat.statistics.rules import Published, publish_estimate, publish_map_
 from orthostat.statistics.schema import AREA, COUNT, MAP_COUNT, STRATIFIED, ZONE, Row
 
 CONF_LEVEL = 0.95
+PUBLISH_VERSION = 1
+"""Rises when equal estimates and rules give other rows."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Provenance:
 
     inputs_sha256: str
     """Digest of all that decides them."""
+    period_state: str
+    """`open` or `closed`."""
     scene_count: int
     model_sha256: str
     boundary_version: str
@@ -59,7 +63,7 @@ def build_rows(
                 "zone_area_m2": zone.zone_area_m2,
                 "valid_area_m2": zone.valid_area_m2,
                 "coverage": zone.coverage,
-                **_mapped(zone, label.class_id),
+                **_mapped(zone, label.class_id, pipeline.publication),
                 **asdict(provenance),
             }
             rows.append(common | _count(common, pipeline.publication))
@@ -116,11 +120,14 @@ def build_accuracy(
     ]
 
 
-def _mapped(zone: ZoneAreas, class_id: int) -> Row:
+def _mapped(zone: ZoneAreas, class_id: int, rules: Publication) -> Row:
+    """What was mapped; nothing where too little was seen, or a withheld figure could be read from it."""
+    is_shown = zone.coverage >= rules.min_coverage
     if zone.objects is None:
-        area_m2 = zone.classes.get(class_id, 0.0)
+        area_m2 = zone.classes.get(class_id, 0.0) if is_shown else None
         return {"indicator": AREA, "mapped_area_m2": area_m2, "mapped_count": None}
-    return {"indicator": COUNT, "mapped_area_m2": None, "mapped_count": zone.objects.get(class_id, 0)}
+    count = zone.objects.get(class_id, 0) if is_shown else None
+    return {"indicator": COUNT, "mapped_area_m2": None, "mapped_count": count}
 
 
 def _count(common: Row, rules: Publication) -> Row:

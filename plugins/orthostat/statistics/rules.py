@@ -22,7 +22,7 @@ class Published(NamedTuple):
 
 
 def publish_map_count(
-    mapped: float, coverage: float, rules: Publication, counted: str = "pixel"
+    mapped: float | None, coverage: float, rules: Publication, counted: str = "pixel"
 ) -> Published:
     """A pixel or object count: experimental (G), as its error is unknown; missing (O) where little was seen.
 

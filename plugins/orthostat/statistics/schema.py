@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pandera.pandas import Check, Column, DataFrameSchema
 
@@ -46,6 +47,12 @@ _ESTIMATE_COLUMNS = ["std_err_m2", "ci_lower_m2", "ci_upper_m2", "conf_level", "
 _SAMPLE_COLUMNS = ["sample_size", "uninterpreted_size", "frame_area_m2", "sample_id"]
 ZONE = "zone"
 """The population of a figure that is about its zone."""
+OPEN = "open"
+CLOSED = "closed"
+PROVENANCE = frozenset(
+    ["inputs_sha256", "code_version", "model_sha256", "boundary_version", "sample_id", "scene_count"]
+)
+"""Columns that say where a figure comes from: when nothing else differs, it is the same figure."""
 
 
 def _text(description: str, allowed: Iterable[str] | None = None, *, nullable: bool = False) -> Column:
@@ -56,11 +63,11 @@ def _text(description: str, allowed: Iterable[str] | None = None, *, nullable: b
 
 
 def _number(description: str, low: float = 0.0, high: float = math.inf, *, nullable: bool = False) -> Column:
-    def within(value: float) -> bool:
-        return math.isfinite(value) and low <= value <= high
+    def within(values: pd.Series) -> pd.Series:
+        return np.isfinite(values) & (low <= values) & (values <= high)
 
     error = f"is a finite number of at least {low:g}" + (f" and at most {high:g}" if high < math.inf else "")
-    check = Check(within, element_wise=True, error=error)
+    check = Check(within, error=error)
     return Column("float64", check, nullable=nullable, description=description)
 
 
@@ -74,14 +81,13 @@ def _boolean(description: str) -> Column:
 
 
 def _period_fits_freq(frame: pd.DataFrame) -> pd.Series:
-    return pd.Series(
-        [
-            re.fullmatch(_PERIOD_PATTERNS.get(freq, ""), period) is not None
-            for freq, period in zip(frame["freq"], frame["period"], strict=True)
-        ],
-        index=frame.index,
-        dtype=bool,
-    )
+    pairs = frame["freq"] + " " + frame["period"]
+    fitting = [
+        pair
+        for pair in pairs.unique()
+        if re.fullmatch(_PERIOD_PATTERNS.get(pair.partition(" ")[0], ""), pair.partition(" ")[2])
+    ]
+    return pairs.isin(fitting)
 
 
 def _classes_fit_valid_area(frame: pd.DataFrame) -> pd.Series:
@@ -98,8 +104,17 @@ def _fits_indicator(frame: pd.DataFrame) -> pd.Series:
     fits = pd.Series(True, index=frame.index)
     for indicator, (value, mapped) in _VALUE_COLUMNS.items():
         is_other = frame["indicator"] != indicator
-        fits &= (is_other & frame[value].isna() & frame[mapped].isna()) | (~is_other & frame[mapped].notna())
+        is_shown = frame[mapped].notna() | frame["obs_status"].isin(MISSING_STATUSES)
+        is_withheld = frame["method"] != MAP_COUNT
+        fits &= (is_other & frame[value].isna() & frame[mapped].isna()) | (
+            ~is_other & (is_shown | is_withheld)
+        )
     return fits
+
+
+def _hides_withheld_counts(frame: pd.DataFrame) -> pd.Series:
+    is_empty = frame["mapped_area_m2"].isna() & frame["mapped_count"].isna()
+    return (frame["method"] != MAP_COUNT) | _has_value(frame) | is_empty
 
 
 def _shows_mapped(frame: pd.DataFrame) -> pd.Series:
@@ -145,13 +160,20 @@ OBSERVATIONS = DataFrameSchema(
         "sample_id": _text("Name and version of the reference sample.", nullable=True),
         "is_simulated": _boolean("Whether the figure is an estimate from a simulated sample."),
         "mapped_area_m2": _number(
-            "Counted pixels of the class times their area, in an AREA row.", nullable=True
+            "Counted pixels of the class times their area, in an AREA row; empty where withheld.",
+            nullable=True,
         ),
-        "mapped_count": _count("Detected objects of the class, in a COUNT row.", nullable=True),
+        "mapped_count": _count(
+            "Detected objects of the class, in a COUNT row; empty where withheld.", nullable=True
+        ),
         "zone_area_m2": _number("Area of the zone."),
         "valid_area_m2": _number("Area of the zone that was observed."),
         "coverage": _number("valid_area_m2 / zone_area_m2.", 0.0, 1.0),
         "scene_count": _count("Scenes of the period."),
+        "period_state": _text(
+            "closed: the period is over, and every listed scene predicted or failed. open: it is not.",
+            [OPEN, CLOSED],
+        ),
         "obs_status": _text("Code of SDMX CL_OBS_STATUS.", STATUS_MEANINGS),
         "obs_note": _text("Reason of the status, in words.", nullable=True),
         "model_sha256": _text("Digest of the model bundle."),
@@ -187,6 +209,7 @@ OBSERVATIONS = DataFrameSchema(
             ),
         ),
         _rule("a published MAP_COUNT row shows the mapped area or count", _shows_mapped),
+        _rule("a MAP_COUNT row without a value shows no mapped area or count", _hides_withheld_counts),
         _rule(
             "a value without a standard error does not have status A",
             lambda frame: frame["std_err_m2"].notna() | (frame["obs_status"] != "A"),

@@ -1,14 +1,18 @@
 """Reading releases: the current table, and every earlier one as it was."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from pandera.pandas import DataFrameSchema
+import pyarrow as pa
+from pydantic import ValidationError
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
 from orthostat.errors import ReleaseError
+from orthostat.statistics.copy import copy_out
 from orthostat.statistics.database import migrate, open_database
-from orthostat.statistics.schema import LINEAGE, OBSERVATIONS, Row
+from orthostat.statistics.inputs import Inputs
+from orthostat.statistics.schema import OBSERVATIONS
 
 
 @dataclass(frozen=True)
@@ -35,13 +39,22 @@ class HeldPeriod:
     vintage: int
     """That release's vintage: when the period's figures last changed."""
     inputs_sha256: str
+    inputs: Inputs | None
+    """What decided them; None where that was not kept yet."""
+    figures_sha256: str | None
+    result_uri: str | None
+    cause: str | None
+    """Why they were revised; None for first figures."""
 
 
 @dataclass(frozen=True)
 class ReleasedPeriod:
     """What a period's current figures were made from."""
 
-    inputs_sha256: str
+    known: frozenset[str]
+    """Digests of inputs: those of the release, and others that gave the same figures."""
+    inputs: Inputs | None
+    """Those of the release; None where they were not kept yet."""
     scene_ids: frozenset[str]
 
 
@@ -73,41 +86,28 @@ def read_periods(connection: Connection, release: Release) -> list[HeldPeriod]:
     """The periods of the whole table as of a release, in order."""
     found = connection.execute(
         text(
-            "SELECT period, release_id, vintage, inputs_sha256 FROM vintage_period "
-            "WHERE pipeline = :pipeline AND as_of = :vintage"
+            "SELECT held.period, held.release_id, held.vintage, held.inputs_sha256, p.inputs, "
+            "p.figures_sha256, p.result_uri, p.cause "
+            "FROM vintage_period held JOIN release_period p USING (release_id, period) "
+            "WHERE held.pipeline = :pipeline AND held.as_of = :vintage ORDER BY held.period"
         ),
         {"pipeline": release.pipeline, "vintage": release.vintage},
     )
-    return sorted((HeldPeriod(**row) for row in found.mappings()), key=lambda held: held.period)
+    return [HeldPeriod(**{**row, "inputs": _parse(row["inputs"])}) for row in found.mappings()]
 
 
-def read_vintage(connection: Connection, pipeline: str, vintage: int | None = None) -> list[Row]:
+def read_vintage(connection: Connection, pipeline: str, vintage: int | None = None) -> pa.Table:
     """The whole table of statistics as of a vintage (the latest without one), sorted by its key.
 
-    Columns are those of OBSERVATIONS, then `release_id` (whose figures these are) and `is_break` (whether
-    model or boundaries differ from the series' period before). Raises ReleaseError for an unknown vintage.
+    Columns are those of OBSERVATIONS, then `release_id` (whose figures these are), `is_break` (whether what
+    makes figures comparable differs from the series' period before) and `break_note` (what does). Raises
+    ReleaseError for an unknown vintage.
     """
     release = find_vintage(connection, pipeline, vintage)
-    names = ", ".join([*OBSERVATIONS.columns, "release_id", "is_break"])
-    found = connection.execute(
-        text(f"SELECT {names} FROM vintage_observation WHERE pipeline = :pipeline AND as_of = :vintage"),
-        {"pipeline": pipeline, "vintage": release.vintage},
+    where = {"pipeline": pipeline, "as_of": release.vintage}
+    return copy_out(
+        connection, "vintage_observation", OBSERVATIONS, where, ("release_id", "is_break", "break_note")
     )
-    return _sort([dict(row) for row in found.mappings()], OBSERVATIONS)
-
-
-def read_companion(connection: Connection, schema: DataFrameSchema, release: Release) -> list[Row]:
-    """The whole table ACCURACY or LINEAGE as of a release, with the column `release_id` at the end."""
-    names = ", ".join([*schema.columns, "release_id"])
-    found = connection.execute(
-        text(
-            f"SELECT {names} FROM {schema.name} JOIN "
-            "(SELECT release_id, period FROM vintage_period "
-            "WHERE pipeline = :pipeline AND as_of = :vintage) held USING (release_id, period)"
-        ),
-        {"pipeline": release.pipeline, "vintage": release.vintage},
-    )
-    return _sort([dict(row) for row in found.mappings()], schema)
 
 
 def current_periods(database_url: str, pipeline: str) -> dict[str, ReleasedPeriod]:
@@ -120,15 +120,41 @@ def current_periods(database_url: str, pipeline: str) -> dict[str, ReleasedPerio
         releases = read_releases(connection, pipeline)
         if not releases:
             return {}
-        lineage = read_companion(connection, LINEAGE, releases[-1])
+        scenes, confirmed = _read_scenes(connection, releases[-1]), _read_confirmed(connection, releases[-1])
         return {
             held.period: ReleasedPeriod(
-                held.inputs_sha256,
-                frozenset(row["scene_id"] for row in lineage if row["period"] == held.period),
+                frozenset({held.inputs_sha256, *confirmed.get(held.period, [])}),
+                held.inputs,
+                frozenset(scenes.get(held.period, [])),
             )
             for held in read_periods(connection, releases[-1])
         }
 
 
-def _sort(rows: list[Row], schema: DataFrameSchema) -> list[Row]:
-    return sorted(rows, key=lambda row: tuple(row[name] for name in schema.unique or []))
+def _read_scenes(connection: Connection, release: Release) -> dict[str, list[str]]:
+    return _read_lists(connection, release, "SELECT period, array_agg(scene_id) FROM lineage")
+
+
+def _read_confirmed(connection: Connection, release: Release) -> dict[str, list[str]]:
+    query = "SELECT period, array_agg(confirmation.inputs_sha256) FROM confirmation"
+    return _read_lists(connection, release, query)
+
+
+def _read_lists(connection: Connection, release: Release, query: str) -> dict[str, list[str]]:
+    """Lists by period, of the releases that hold the periods as of `release`."""
+    found = connection.execute(
+        text(
+            f"{query} JOIN vintage_period held USING (release_id, period) "
+            "WHERE held.pipeline = :pipeline AND held.as_of = :vintage GROUP BY period"
+        ),
+        {"pipeline": release.pipeline, "vintage": release.vintage},
+    )
+    return {period: list(values) for period, values in found}
+
+
+def _parse(inputs: dict[str, Any] | None) -> Inputs | None:
+    """What was kept; None where another version of Orthostat kept other parts."""
+    try:
+        return None if inputs is None else Inputs.model_validate(inputs)
+    except ValidationError:
+        return None

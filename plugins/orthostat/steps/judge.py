@@ -1,165 +1,197 @@
 """The judge step: verdicts, then the periods whose inputs changed, with the work of composing them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from pydantic import BaseModel, ConfigDict
-from rasterio.warp import transform_bounds
-
-from orthostat import __version__, settings, storage
-from orthostat.aggregation.hierarchy import read_pipeline_zones
-from orthostat.aggregation.scene_files import DETECTIONS
-from orthostat.aggregation.work import OBJECTS, plan_work
-from orthostat.aggregation.zones import ZoneSet
+from orthostat import settings
+from orthostat.aggregation.boundaries import Boundaries, store_boundaries
+from orthostat.aggregation.keys import list_tiles
+from orthostat.aggregation.values import OBJECTS
+from orthostat.aggregation.work import plan_work
 from orthostat.errors import ConfigurationError
-from orthostat.judgement.judge import Judged, count_verdicts, judge_period
+from orthostat.estimation.reference import Reference
+from orthostat.judgement.judge import Circumstances, Judged, count_verdicts, judge_period
 from orthostat.pipelines.config import Pipeline
-from orthostat.pipelines.window import period_window
+from orthostat.pipelines.window import Window, period_of, period_window
 from orthostat.planning.manifest import write_manifest
 from orthostat.planning.plan import Plan, pipeline_ledger
-from orthostat.prediction.item import Prediction
-from orthostat.scenes.archive import list_scenes
+from orthostat.scenes.archive import Listing, list_scenes
+from orthostat.scenes.ledger import Ledger
+from orthostat.scenes.scene import Scene
+from orthostat.scenes.withdrawals import read_withdrawals
+from orthostat.statistics.inputs import Inputs
 from orthostat.statistics.vintages import ReleasedPeriod, current_periods
+from orthostat.steps.inputs import collect_inputs
+from orthostat.steps.work import Judgement, PeriodWork, RunWork, UsedScene
 
 
-class PeriodWork(BaseModel):
-    """A period whose figures are to be computed anew."""
+@dataclass(frozen=True)
+class _Bench:
+    """What judging needs of all periods alike."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    period: str
-    inputs_sha256: str
-    item_uris: tuple[str, ...]
-    """Items of all used predictions."""
-    work_uris: tuple[str, ...]
-    """Manifests of the compose and tabulate pods."""
-
-
-class RunWork(BaseModel):
-    """What a run has to compute after judging."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    periods: tuple[PeriodWork, ...]
+    plan: Plan
+    boundaries_uri: str
+    boundaries: Boundaries
+    reference: Reference | None
+    archive: Listing
+    withdrawn: Mapping[str, str]
+    released: Mapping[str, ReleasedPeriod]
 
 
 def judge_run(plan: Plan) -> tuple[RunWork, str]:
     """Judge every period that the run's window touches and plan the changed ones; also says so in a sentence.
 
     A period is computed when its inputs are not those of the current release: also after a run that ended
-    before its release, and whichever run predicted the scenes. It is held back while scenes that its released
-    figures rest on still lack a prediction by the present model and options.
+    before its release, and whichever run predicted the scenes. An open period waits, unless the pipeline
+    releases those, too. Raises ConfigurationError when zones have changed under the name of their version.
     """
-    pipeline = plan.pipeline
-    zones = read_pipeline_zones(pipeline.zones)
-    released = current_periods(settings.database_url(), pipeline.name)
+    bench = _prepare(plan)
     periods, everything, remarks = [], [], []
-    for period in plan.periods:
-        judged, inputs_sha256 = collect_inputs(pipeline, period, zones)
+    for period in _affected_periods(bench):
+        judged, changed, remark = _judge(bench, period)
         everything += judged
-        used = select_used(judged)
-        before = released.get(period)
-        if before is not None and before.inputs_sha256 == inputs_sha256:
-            continue
-        lacking = _find_lacking(pipeline, period, before)
-        if lacking:
-            window = period_window(period, pipeline.period)
-            remarks.append(
-                f"{period} is held back: {len(lacking)} scene(s) of its released figures have no prediction "
-                f"by the present model and options ({', '.join(lacking[:3])}); run {window} by hand"
-            )
-        elif used:
-            periods.append(plan_period(plan, period, inputs_sha256, used, zones))
-        elif before is not None:
-            remarks.append(f"{period}: no prediction may be used, the released figures stand")
+        remarks += [f"{period} {remark}"] if remark else []
+        periods += [changed] if changed else []
     work = RunWork(periods=tuple(periods))
     write_manifest(plan.layout.run(plan.run_id, "judgement.json"), work)
-    changed = ", ".join(entry.period for entry in periods) or "none"
-    return work, "; ".join([count_verdicts(everything), f"periods to compute: {changed}", *remarks])
+    named = ", ".join(entry.period for entry in periods) or "none"
+    return work, "; ".join([count_verdicts(everything), f"periods to compute: {named}", *remarks])
 
 
-def collect_inputs(pipeline: Pipeline, period: str, zones: ZoneSet) -> tuple[list[Judged], str]:
-    """The judged predictions of a period as they are now, and the digest of all that decides its figures."""
-    scenes = list_scenes(pipeline.scenes, period_window(period, pipeline.period)).scenes
-    judged = judge_period(pipeline, period, scenes, degrees(zones))
-    return judged, digest_inputs(pipeline, select_used(judged), zones)
-
-
-def _find_lacking(pipeline: Pipeline, period: str, before: ReleasedPeriod | None) -> list[str]:
-    if before is None:
-        return []
-    window = period_window(period, pipeline.period)
-    ledger = pipeline_ledger(pipeline, window)
-    return [
-        scene.scene_id
-        for scene in list_scenes(pipeline.scenes, window).scenes
-        if scene.scene_id in before.scene_ids
-        and not ledger.is_committed(scene)
-        and not ledger.has_failed(scene)
-    ]
-
-
-def read_run_work(plan: Plan) -> RunWork:
-    """What the judge step decided. Raises StorageError when it did not run."""
-    return RunWork.model_validate(storage.read_json(plan.layout.run(plan.run_id, "judgement.json")))
-
-
-def select_used(judged: Sequence[Judged]) -> list[Judged]:
-    """The predictions that may be composed."""
-    return [one for one in judged if one.verdict.decision != "refused"]
-
-
-def digest_inputs(pipeline: Pipeline, used: Sequence[Judged], zones: ZoneSet) -> str:
-    """Digest of all that decides a period's figures: labels, grid, rule, zones, sample, rules, code.
-
-    Raises ConfigurationError where a sample, which estimates areas, stands behind objects.
-    """
-    rules = {"zones", "grid", "period", "rule", "sample", "publication"}
-    if any(one.prediction.task == OBJECTS for one in used):
-        rules.add("merge_threshold")
-        if pipeline.sample is not None:
+def _prepare(plan: Plan) -> _Bench:
+    pipeline = plan.pipeline
+    boundaries_uri, boundaries = store_boundaries(pipeline)
+    released = current_periods(settings.database_url(), pipeline.name)
+    version, digest = pipeline.zones.version, boundaries.digest()
+    for period, before in released.items():
+        if before.inputs and before.inputs.boundary_version == version and before.inputs.boundaries != digest:
             raise ConfigurationError(
-                f"pipeline '{pipeline.name}' has a reference sample, which estimates areas, and a model that "
-                "detects objects; remove 'sample' from the pipeline file: objects are counted, not estimated"
+                f"the zones are not those that {period} was released with, though both are called version "
+                f"'{version}' ({digest[:12]}, released were {before.inputs.boundaries[:12]}); give the "
+                "changed boundaries another zones.version, or put the old ones back"
             )
-    sample = [pipeline.sample.uri, pipeline.sample.strata_uri] if pipeline.sample else []
-    return storage.digest(
-        {
-            "labels": {
-                one.item_uri.removeprefix(pipeline.output): _digest_files(one.prediction) for one in used
-            },
-            "zones": zones.digest(),
-            "code": __version__,
-            "sample": {uri: storage.describe(uri).etag for uri in sample},
-            "pipeline": pipeline.model_dump(mode="json", include=rules),
-        }
+    windows = [period_window(period, pipeline.period) for period in plan.periods]
+    return _Bench(
+        plan=plan,
+        boundaries_uri=boundaries_uri,
+        boundaries=boundaries,
+        reference=Reference(pipeline.sample) if pipeline.sample else None,
+        archive=list_scenes(pipeline.scenes, *windows),
+        withdrawn=read_withdrawals(plan.layout),
+        released=released,
     )
 
 
-def _digest_files(prediction: Prediction) -> str | list[str]:
-    """Digests of the files that the figures are made of."""
-    if prediction.task != OBJECTS:
-        return prediction.labels.sha256
-    return [prediction.labels.sha256, prediction.files[DETECTIONS].sha256]
+def _affected_periods(bench: _Bench) -> list[str]:
+    """The periods of the run's window, and those that released a scene acquired in another one by now."""
+    pipeline, acquired = bench.plan.pipeline, bench.archive.acquired
+    moved = {
+        period
+        for period, before in bench.released.items()
+        if any(
+            period_of(acquired[scene_id], pipeline.period) != period
+            for scene_id in before.scene_ids & acquired.keys()
+        )
+    }
+    return sorted(moved.union(bench.plan.periods))
 
 
-def plan_period(
-    plan: Plan, period: str, inputs_sha256: str, used: Sequence[Judged], zones: ZoneSet
-) -> PeriodWork:
+def _judge(bench: _Bench, period: str) -> tuple[list[Judged], PeriodWork | None, str | None]:
+    """The verdicts of a period, what is to be computed of it, and a remark where that needs one."""
+    plan, pipeline = bench.plan, bench.plan.pipeline
+    window = period_window(period, pipeline.period)
+    archive = bench.archive if period in plan.periods else list_scenes(pipeline.scenes, window)
+    now = Circumstances(archive, bench.withdrawn, bench.boundaries.degrees())
+    judged = judge_period(pipeline, period, now)
+    used = [one for one in judged if one.verdict.decision != "refused"]
+    _refuse_sampled_objects(pipeline, used)
+    scenes = [scene for scene in archive.within(window) if scene.scene_id not in bench.withdrawn]
+    ledger = pipeline_ledger(pipeline, window)
+    waits_for = _find_open(window, scenes, ledger)
+    predictions = [one.prediction for one in used]
+    inputs = collect_inputs(
+        pipeline, period, bench.boundaries, bench.reference, predictions, is_open=waits_for is not None
+    )
+    before = bench.released.get(period)
+    remark = _find_obstacle(pipeline, waits_for, used, before, scenes, ledger)
+    found = Judgement(run_id=plan.run_id, inputs=inputs, remark=remark)
+    write_manifest(plan.layout.period(period, "judgement.json"), found)
+    if before is not None and inputs.sha256 in before.known:
+        return judged, None, None
+    return judged, None if remark or not used else _plan_period(bench, period, inputs, used), remark
+
+
+def _find_open(window: Window, scenes: Sequence[Scene], ledger: Ledger) -> str | None:
+    """Why a period is open; None when its end has passed and every listed scene is predicted or failed."""
+    if datetime.now(UTC) < window.end:
+        return f"it ends at {window.end:%Y-%m-%d %H:%M} UTC"
+    lacking = _find_lacking(scenes, ledger)
+    if not lacking:
+        return None
+    return (
+        f"{len(lacking)} of its {len(scenes)} listed scene(s) are neither predicted nor failed by the "
+        f"present model and options ({', '.join(lacking[:3])}); run {window} by hand"
+    )
+
+
+def _find_lacking(scenes: Sequence[Scene], ledger: Ledger) -> list[str]:
+    return [s.scene_id for s in scenes if not ledger.is_committed(s) and not ledger.has_failed(s)]
+
+
+def _find_obstacle(
+    pipeline: Pipeline,
+    waits_for: str | None,
+    used: Sequence[Judged],
+    before: ReleasedPeriod | None,
+    scenes: Sequence[Scene],
+    ledger: Ledger,
+) -> str | None:
+    """Why a period is not to be released now; None when nothing is against it."""
+    if waits_for is not None and not pipeline.publication.release_open:
+        return f"is open, and not released: {waits_for}"
+    if before is not None:
+        lost = before.scene_ids.intersection(_find_lacking(scenes, ledger))
+        if lost:
+            return f"is held back: {len(lost)} scene(s) of its released figures are among those; {waits_for}"
+        if not used:
+            return "has no prediction that may be used; the released figures stand"
+    return None
+
+
+def _refuse_sampled_objects(pipeline: Pipeline, used: Sequence[Judged]) -> None:
+    if pipeline.sample is not None and any(one.prediction.task == OBJECTS for one in used):
+        raise ConfigurationError(
+            f"pipeline '{pipeline.name}' has a reference sample, which estimates areas, and a model that "
+            "detects objects; remove 'sample' from the pipeline file: objects are counted, not estimated"
+        )
+
+
+def _plan_period(bench: _Bench, period: str, inputs: Inputs, used: Sequence[Judged]) -> PeriodWork:
     """Write the manifests of one period's pods."""
+    plan = bench.plan
     pairs = [(one.item_uri, one.prediction) for one in used]
+    boundaries = bench.boundaries_uri, bench.boundaries
+    tiles = plan_work(plan.pipeline, period, pairs, boundaries, list_tiles(plan.layout, period))
     uris = []
-    for work in plan_work(plan.pipeline, period, inputs_sha256, pairs, zones):
-        uris.append(plan.layout.work(plan.run_id, period, work.number))
+    for number, work in enumerate(tiles.works):
+        uris.append(plan.layout.work(plan.run_id, period, number))
         write_manifest(uris[-1], work)
     return PeriodWork(
         period=period,
-        inputs_sha256=inputs_sha256,
-        item_uris=tuple(one.item_uri for one in used),
+        inputs=inputs,
+        scenes=tuple(
+            UsedScene(
+                scene_id=one.prediction.scene_id,
+                item_uri=one.item_uri,
+                image_uri=one.prediction.source_uri,
+                image_etag=one.prediction.source_etag,
+            )
+            for one in used
+        ),
+        task=used[0].prediction.task,
+        classes=used[0].prediction.classes,
+        boundaries_uri=bench.boundaries_uri,
+        tiles=tuple(tiles.tasks),
         work_uris=tuple(uris),
     )
-
-
-def degrees(zones: ZoneSet) -> tuple[float, float, float, float]:
-    """West, south, east and north of all zones in EPSG:4326."""
-    west, south, east, north = transform_bounds(zones.crs, "EPSG:4326", *zones.to_frame().total_bounds)
-    return west, south, east, north

@@ -1,34 +1,41 @@
 """The release step: what the estimate step computed becomes a new version of the table."""
 
-from orthostat.aggregation.hierarchy import read_pipeline_zones
+from orthostat.aggregation.boundaries import store_boundaries
+from orthostat.estimation.reference import Reference
 from orthostat.pipelines.load import find_pipeline
 from orthostat.planning.plan import Plan
+from orthostat.statistics.publish import publish
 from orthostat.statistics.release import release
 from orthostat.statistics.result import PeriodResult, read_result
 from orthostat.steps.estimate import result_uri
-from orthostat.steps.judge import collect_inputs, read_run_work
+from orthostat.steps.inputs import collect_inputs
+from orthostat.steps.work import read_judgement, read_run_work
 
 
 def release_run(plan: Plan) -> str:
     """Release the changed periods of a run; returns a sentence that says what came of it.
 
-    What may be released is decided by the pipeline file and the scenes as they are now, not as the run saw
-    them when it was planned: a period to which another run has meanwhile added scenes is left to that run,
-    and an old run whose step is cleared cannot bring an older model's figures back. Raises ConfigurationError
-    when the pipeline's file is gone.
+    What may be released is decided by the pipeline file as it is now, and by the latest judgement of each
+    period, whichever run made it: a period to which another run has meanwhile added scenes is left to that
+    run, and an old run whose step is cleared cannot bring an older model's figures back. Raises
+    ConfigurationError when the pipeline's file is gone.
     """
     periods = read_run_work(plan).periods
-    if not periods:
-        return "nothing to release: no period changed"
     present = find_pipeline(plan.pipeline.name)
-    zones = read_pipeline_zones(present.zones)
+    if not periods:
+        publish(present)  # what a run that was killed after its commit has left to do
+        return "nothing to release: no period changed"
+    _, boundaries = store_boundaries(present)
+    reference = Reference(present.sample) if present.sample else None
 
     def is_current(result: PeriodResult) -> bool:
-        _, inputs_sha256 = collect_inputs(present, result.period, zones)
-        return inputs_sha256 == result.inputs_sha256
+        latest = read_judgement(plan.layout, result.period)
+        rules = collect_inputs(present, result.period, boundaries, reference)
+        return latest.inputs == result.inputs and latest.remark is None and rules.has_rules_of(result.inputs)
 
     results = [read_result(result_uri(plan, period)) for period in periods]
     summary = release(present, plan.run_id, results, is_current)
+    publish(present)
     if summary.is_unchanged:
         return f"nothing to release: {summary.reason}"
     supersedes = f", supersedes {summary.supersedes}" if summary.supersedes else ""

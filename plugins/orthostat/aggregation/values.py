@@ -1,0 +1,12 @@
+"""What the pixels of a composite say."""
+
+from orthostat.prediction.classes import LabelClass
+from orthostat.prediction.description import Task
+
+UNOBSERVED = 254
+"""A composite's pixel that no scene covers; 255 (classes.NODATA) is covered, but never with valid data."""
+OBJECTS: Task = "object_detection"
+OBSERVED = LabelClass(0, "observed", "E0E0E0")
+"""The one class of a composite of which objects are counted."""
+DETECTIONS = "detections.parquet"
+"""The file of a prediction that holds its objects."""

@@ -1,0 +1,51 @@
+"""Many Items in few requests: a compact copy for each day of acquisition, which the Items prove."""
+
+import gzip
+import zlib
+from collections.abc import Iterator, Mapping
+
+from pydantic import TypeAdapter, ValidationError
+
+from orthostat import storage
+from orthostat.errors import MissingError
+from orthostat.prediction.item import Prediction
+from orthostat.prediction.stac import read_predictions
+from orthostat.scenes.ledger import Ledger
+
+_Copies = dict[str, tuple[str, Prediction]]
+"""Etag and content of Items, by URI."""
+_FORMAT = TypeAdapter(_Copies)
+
+
+def read_items(ledger: Ledger) -> Iterator[tuple[str, Prediction]]:
+    """URI and content of every Item in the ledger, by day of acquisition and URI.
+
+    The Items stay the truth: a copy counts only for an Item whose etag it holds. Those that a day's copy
+    lacks are read one by one, and the copy is written again. Raises StorageError when one cannot be read.
+    """
+    for folder, etags in _group_by_day(ledger).items():
+        uri = storage.join(folder, "items.json.gz")
+        copies = _read_copies(uri)
+        fresh = {item: copies[item] for item, etag in etags.items() if copies.get(item, ("",))[0] == etag}
+        lacking = sorted(etags.keys() - fresh.keys())
+        if lacking:
+            found = zip(lacking, read_predictions(lacking), strict=True)
+            fresh |= {item: (etags[item], prediction) for item, prediction in found}
+            storage.write_bytes(uri, gzip.compress(_FORMAT.dump_json(fresh), 6, mtime=0), "application/gzip")
+        yield from ((item, fresh[item][1]) for item in sorted(etags))
+
+
+def _group_by_day(ledger: Ledger) -> Mapping[str, dict[str, str]]:
+    """Etags of Items by URI, by the folder of their day (.../DAY/SCENE/ETAG/item.json)."""
+    days: dict[str, dict[str, str]] = {}
+    for item in ledger.items():
+        days.setdefault(item.rsplit("/", 3)[0], {})[item] = ledger.marks[item]
+    return dict(sorted(days.items()))
+
+
+def _read_copies(uri: str) -> _Copies:
+    """What a day's copy holds; nothing when there is none, or when it cannot be read as one."""
+    try:
+        return _FORMAT.validate_json(gzip.decompress(storage.read_bytes(uri)))
+    except (MissingError, OSError, EOFError, zlib.error, ValidationError):
+        return {}
