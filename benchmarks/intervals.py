@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from orthostat.estimation.intervals import IntervalMethod
-from orthostat.estimation.period import AreaEstimate, ZoneEstimate
+from orthostat.estimation.period import ZoneEstimate
 from orthostat.estimation.stratified import Stratum, Unit, estimate_population
 from orthostat.pipelines.config import Publication, Sample
 from orthostat.statistics.rules import publish_estimate
@@ -96,17 +96,7 @@ def draw(design: Design, random: np.random.Generator, interval: IntervalMethod) 
     ]
     strata = [Stratum(str(i), int(POPULATION * w), POPULATION * w) for i, w in enumerate(design.weights)]
     found = estimate_population(units, strata, interval=interval, classes=CLASSES)
-    areas = {
-        name: AreaEstimate(
-            area.estimate,
-            area.se,
-            area.ci_lower,
-            area.ci_upper,
-            100 * area.se / area.estimate if area.estimate and area.se else None,
-            area.is_degenerate,
-        )
-        for name, area in ((name, found.classes[name].area) for name in CLASSES)
-    }
+    areas = {name: found.classes[name].area for name in CLASSES}
     return ZoneEstimate("2024", "a", found.sample_size, 0, found.effective_size, found.area, areas)
 
 
@@ -118,8 +108,8 @@ def simulate(design: Design, samples: int, interval: IntervalMethod) -> Iterator
     for name, share in zip(CLASSES, design.truth, strict=True):
         truth = share * POPULATION
         areas = [zone.classes[name] for zone in zones]
-        held = np.array([area.ci_lower_m2 <= truth <= area.ci_upper_m2 for area in areas])
-        width = np.mean([area.ci_upper_m2 - area.ci_lower_m2 for area in areas]) / POPULATION
+        held = np.array([area.ci_lower <= truth <= area.ci_upper for area in areas])
+        width = np.mean([area.ci_upper - area.ci_lower for area in areas]) / POPULATION
         values = [
             publish_estimate(area, zone, SAMPLE, rules).value for area, zone in zip(areas, zones, strict=True)
         ]

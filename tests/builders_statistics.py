@@ -10,7 +10,7 @@ from orthostat import storage
 from orthostat.aggregation.boundaries import store_boundaries
 from orthostat.aggregation.table import PeriodTable, ZoneAreas
 from orthostat.estimation.estimates import ClassEstimates, Estimate, PopulationEstimates
-from orthostat.estimation.period import AreaEstimate, ZoneEstimate
+from orthostat.estimation.period import ZoneEstimate
 from orthostat.layout import Layout
 from orthostat.pipelines.config import Pipeline
 from orthostat.prediction.classes import LabelClass
@@ -44,20 +44,19 @@ def make_table(water_m2: float = 250_000.0, crop_m2: float = 700_000.0) -> Perio
     )
 
 
-def make_area(estimate_m2: float = 200_000.0, se_m2: float = 20_000.0, **changes: Any) -> AreaEstimate:
+def make_area(estimate_m2: float = 200_000.0, se_m2: float = 20_000.0, **changes: Any) -> Estimate:
     """An estimate with a CV of 10 %."""
     fields: dict[str, Any] = {
-        "estimate_m2": estimate_m2,
-        "se_m2": se_m2,
-        "ci_lower_m2": max(0.0, estimate_m2 - 1.96 * se_m2),
-        "ci_upper_m2": estimate_m2 + 1.96 * se_m2,
-        "cv_pct": 100 * se_m2 / estimate_m2 if estimate_m2 else None,
+        "estimate": estimate_m2,
+        "se": se_m2,
+        "ci_lower": max(0.0, estimate_m2 - 1.96 * se_m2),
+        "ci_upper": estimate_m2 + 1.96 * se_m2,
         "is_degenerate": False,
     }
-    return AreaEstimate(**(fields | changes))
+    return Estimate(**(fields | changes))
 
 
-def make_estimate(period: str = "2024-01", **classes: AreaEstimate) -> ZoneEstimate:
+def make_estimate(period: str = "2024-01", **classes: Estimate) -> ZoneEstimate:
     """Estimates of zone `a` from 60 units."""
     areas = {"water": make_area(), "crop": make_area(800_000.0)} | classes
     return ZoneEstimate(period, "a", 60, 0, 60.0, 1_000_000.0, areas)

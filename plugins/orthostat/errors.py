@@ -58,6 +58,10 @@ class ToleranceError(OrthostatError):
     """More scenes failed than the pipeline tolerates."""
 
 
+class OutputError(OrthostatError):
+    """A command's result cannot be written to where it was sent."""
+
+
 class ServiceError(OrthostatError):
     """A local service did not start, or ended."""
 

@@ -213,3 +213,37 @@ def test_missing_options_are_wrong_usage(capsys: pytest.CaptureFixture[str]) -> 
         main(["estimate", "--sample", "x.csv"])
     assert stopped.value.code == 2
     assert "--strata" in capsys.readouterr().err
+
+
+HEADER = "stratum,map_class,reference_class\n"
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        (f"{HEADER}a,x,x\na,x,unobserved\n", "has ['unobserved'] in the wrong column"),
+        (f"{HEADER}a,x,x\na,x,nodata\n", "has ['nodata'] in the wrong column"),
+        (f"{HEADER}a,x,x\na,uninterpreted,x\n", "has ['uninterpreted'] in the wrong column"),
+        (f"{HEADER}a,x,x\na,x,Uninterpreted\n", "are one name in different spellings"),
+        (f"{HEADER}a,x,x\na,NoData,x\n", "are one name in different spellings"),
+        (f"{HEADER}a,Crop,crop\na,x,x\n", "has the classes ['Crop', 'crop'], which are one name"),
+        (f"{HEADER}a,B\u00e4ume,Ba\u0308ume\na,x,x\n", "are one name in different spellings"),
+        (f"{HEADER}a,1,water\na,2,crop\n", "map and reference have no class in common"),
+        (
+            "unit_id,stratum,map_class,reference_class\n1,a,x,x\n1,a,x,y\n2,a,x,x\n",
+            "has 1 unit_id(s) more than once, 0 are allowed: ['1']",
+        ),
+    ],
+)
+def test_classes_and_units_that_would_be_lost_or_counted_twice_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], sample: str, message: str
+) -> None:
+    assert main(["estimate", *write(tmp_path, sample, STRATA)]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_map_that_shows_no_unit_needs_no_class_in_common(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = estimate(capsys, *write(tmp_path, f"{HEADER}a,nodata,x\na,nodata,y\n", STRATA))
+    assert found["overall_accuracy"]["estimate"] is None

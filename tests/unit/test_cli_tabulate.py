@@ -1,6 +1,8 @@
 """`orthostat tabulate` as other programs call it."""
 
 import json
+import subprocess
+import sys
 
 import geopandas as gpd
 import numpy as np
@@ -51,6 +53,8 @@ def test_json_has_the_promised_shape(files, capsys):
     assert result["zones"]["in"] == {
         "zone_area_m2": pytest.approx(400, rel=1e-3),  # GeoJSON rounds degrees to 1e-7
         "valid_area_m2": pytest.approx(300, rel=1e-3),
+        "nodata_m2": pytest.approx(100, rel=1e-3),
+        "unobserved_m2": pytest.approx(0, abs=0.1),
         "coverage": pytest.approx(0.75, rel=1e-3),
         "classes": {"2": pytest.approx(200, rel=1e-3), "10": pytest.approx(100, rel=1e-3)},
     }
@@ -101,3 +105,27 @@ def test_wrong_usage_exits_with_2(files):
     with pytest.raises(SystemExit) as error:
         main(["tabulate", "--labels=a.tif"])
     assert error.value.code == 2
+
+
+def test_zones_that_lie_on_one_another_are_said(files, capsys):
+    frame = gpd.read_file(files / "zones.geojson")
+    frame.geometry = [frame.geometry.iloc[0]] * 2
+    frame.to_file(files / "zones.geojson")
+    assert call(files, "--json") == 0
+    captured = capsys.readouterr()
+    assert "note: 1 pair(s) of zones overlap, 0 may: 'in' and 'out'" in captured.err
+    assert captured.err.count("do not add their areas up") == 1
+    zones = json.loads(captured.out)["zones"]
+    assert zones["in"] == zones["out"]
+
+
+@pytest.mark.parametrize(("target", "reason"), [(">/dev/full", "No space left"), ("| true", "Broken pipe")])
+def test_a_result_that_cannot_be_written_is_an_error(files, target, reason):
+    command = (
+        f"{sys.executable} -m orthostat tabulate --labels {files}/labels.tif --zones {files}/zones.geojson "
+        f"--zone-id code {target}; exit ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"error: the result cannot be written ({reason}" in done.stderr
+    assert "Traceback" not in done.stderr

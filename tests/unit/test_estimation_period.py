@@ -50,13 +50,13 @@ def test_areas_of_a_zone_by_hand() -> None:
     assert found.area_m2 == 40_000
     assert list(found.classes) == ["water", "crop", "tree"]
     water, crop, tree = found.classes.values()
-    assert water.estimate_m2 == pytest.approx(25_000)
-    assert crop.estimate_m2 == pytest.approx(15_000)
-    assert water.se_m2 == pytest.approx(se_m2)
+    assert water.estimate == pytest.approx(25_000)
+    assert crop.estimate == pytest.approx(15_000)
+    assert water.se == pytest.approx(se_m2)
     assert water.cv_pct == pytest.approx(100 * se_m2 / 25_000)
     assert not water.is_degenerate
-    assert (tree.estimate_m2, tree.se_m2, tree.cv_pct, tree.is_degenerate) == (0, 0, None, True)
-    assert (tree.ci_lower_m2, tree.ci_upper_m2 > 10_000) == (0, True)
+    assert (tree.estimate, tree.se, tree.cv_pct, tree.is_degenerate) == (0, 0, None, True)
+    assert (tree.ci_lower, tree.ci_upper > 10_000) == (0, True)
     assert found.effective_size == pytest.approx(
         1 / (0.25**2 * (1 - 2 / 100) / 2 + 0.75**2 * (1 - 4 / 300) / 4)
     )
@@ -67,12 +67,12 @@ def test_a_parent_is_the_sum_of_its_parts() -> None:
     parts = ["north", "south"]
     children = [estimate_zone(units, map_classes, STRATA, PERIOD, z, 2, ["crop", "water"]) for z in parts]
     parent = estimate_zone(units, map_classes, STRATA, PERIOD, "all", 8, ["crop", "water"], parts)
-    areas = [child.classes["crop"].estimate_m2 for child in children]
-    errors = [child.classes["crop"].se_m2 for child in children]
+    areas = [child.classes["crop"].estimate for child in children]
+    errors = [child.classes["crop"].se for child in children]
     assert parent.zone_id == "all"
     assert parent.area_m2 == 60_000
-    assert parent.classes["crop"].estimate_m2 == pytest.approx(sum(areas))
-    assert parent.classes["crop"].se_m2 == pytest.approx(math.hypot(*errors))
+    assert parent.classes["crop"].estimate == pytest.approx(sum(areas))
+    assert parent.classes["crop"].se == pytest.approx(math.hypot(*errors))
 
 
 def test_accuracies_are_about_what_the_map_shows() -> None:
@@ -105,7 +105,7 @@ def test_a_unit_that_nobody_could_interpret_is_left_out_and_counted() -> None:
     units[4] = dataclasses.replace(units[4], reference_class="uninterpreted")
     found = estimate_zone(units, map_classes, STRATA, PERIOD, "north", 5, ["water", "crop"])
     assert (found.sample_size, found.uninterpreted_size) == (5, 1)
-    assert found.classes["water"].estimate_m2 == pytest.approx(10_000 + 30_000 / 3)
+    assert found.classes["water"].estimate == pytest.approx(10_000 + 30_000 / 3)
     with pytest.raises(SampleError, match=r"has 5 interpreted sample unit.s. in 2025-01, 6 are needed"):
         estimate_zone(units, map_classes, STRATA, PERIOD, "north", 6, ["water", "crop"])
 

@@ -123,3 +123,23 @@ def test_the_command_predicts_parts_as_one_scene(tmp_path, monkeypatch, capsys):
     assert main([*command, *images, "--mosaic", "--output", str(tmp_path / "many")]) == 1
     assert f"{parts[0]} cannot be read as an image" in capsys.readouterr().err
     assert sorted(path.name for path in (tmp_path / "many").iterdir()) == ["failure.json"]
+
+
+def test_fill_of_a_later_part_cannot_hide_data_in_silence(tmp_path):
+    below = part(tmp_path / "a.tif", [[[1, 2, 3]]])
+    above = part(tmp_path / "b.tif", [[[0, 8]]], column=1)
+    beside = part(tmp_path / "c.tif", [[[0, 9]]], column=3)
+    with pytest.raises(SceneError, match=r"a.tif and b.tif overlap, and 0 \(--fill\) in the one would hide"):
+        read(tmp_path, [below, above], fill=0)
+    values, valid = read(tmp_path, [below, beside], fill=0)
+    assert (values, valid) == ([[1, 2, 3, 0, 9]], [[True, True, True, False, True]])
+
+
+def test_nan_of_a_later_part_hides_nothing(tmp_path):
+    def floats(name, values, column):
+        transform = rasterio.Affine(10, 0, ORIGIN[0] + 10 * column, 0, -10, ORIGIN[1])
+        return write_image(tmp_path / name, np.asarray(values, np.float32), transform=transform)
+
+    below, above = floats("a.tif", [[[1, 2, 3]]], 0), floats("b.tif", [[[np.nan, 8]]], 1)
+    values, valid = read(tmp_path, [below, above])
+    assert (values, valid) == ([[1, 2, 8]], [[True] * 3])

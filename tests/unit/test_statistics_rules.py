@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from orthostat.estimation.period import AreaEstimate, ZoneEstimate
+from orthostat.estimation.estimates import Estimate
+from orthostat.estimation.period import ZoneEstimate
 from orthostat.pipelines.config import Publication, Sample
 from orthostat.statistics.rules import Published, publish_estimate, publish_map_count
 from tests.builders_statistics import SAMPLE, make_area
@@ -36,7 +37,7 @@ def test_the_least_coverage_that_is_allowed_is_published() -> None:
 
 
 def publish(
-    area: AreaEstimate, rules: Publication = RULES, *, size: int = 100, missed: int = 0, **sample: Any
+    area: Estimate, rules: Publication = RULES, *, size: int = 100, missed: int = 0, **sample: Any
 ) -> Published:
     """In a zone of 1,000 m2."""
     zone = ZoneEstimate("2024", "a", size - missed, missed, float(size), 1000.0, {})

@@ -5,7 +5,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,35 +23,17 @@ from orthostat import storage
 from orthostat.aggregation.areas import check_measurable, measure_polygons, split_rows
 from orthostat.aggregation.borders import project_zones
 from orthostat.aggregation.grid import find_offset
+from orthostat.aggregation.table import ZoneAreas
 from orthostat.aggregation.tabulate import clip_zones, measure_values
 from orthostat.aggregation.zones import ZoneSet
-from orthostat.errors import GridError
+from orthostat.errors import GridError, ZonesError
 from orthostat.projection import parse_crs
 
 _BLOCK = 2048
 _TYPES = {"uint8", "int8", "uint16", "int16", "uint32", "int32", "int64"}
 
 
-@dataclass(frozen=True)
-class LabelAreas:
-    """One zone's figures, in m2."""
-
-    zone_area_m2: float
-    classes: dict[int, float]
-    """Area per class that occurs, ids rising."""
-
-    @property
-    def valid_area_m2(self) -> float:
-        """Area with a class."""
-        return math.fsum(self.classes.values())
-
-    @property
-    def coverage(self) -> float:
-        """Share of the zone with a class; rounding is cut off at 1."""
-        return min(1.0, self.valid_area_m2 / self.zone_area_m2)
-
-
-def tabulate_labels(uris: Sequence[str], zones: ZoneSet, nodata: int | None = None) -> dict[str, LabelAreas]:
+def tabulate_labels(uris: Sequence[str], zones: ZoneSet, nodata: int | None = None) -> dict[str, ZoneAreas]:
     """Class areas per zone id, ids rising, from single-band integer rasters, local or in S3.
 
     `nodata` replaces what the files themselves mark as nodata (tag, mask, alpha). Several rasters must lie on
@@ -69,28 +51,62 @@ def tabulate_labels(uris: Sequence[str], zones: ZoneSet, nodata: int | None = No
         return _tabulate(_Mosaic(tuple(sources), nodata), zones)
 
 
-def _tabulate(mosaic: "_Mosaic", zones: ZoneSet) -> dict[str, LabelAreas]:
+def _tabulate(mosaic: "_Mosaic", zones: ZoneSet) -> dict[str, ZoneAreas]:
     projected = project_zones(zones, mosaic.crs, abs(mosaic.transform.a))
-    tree = shapely.STRtree(projected.geometries)
-    areas: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    areas: dict[int, dict[int | None, list[float]]] = defaultdict(lambda: defaultdict(list))
+    copies = [(copy, shapely.STRtree(copy.geometries)) for copy in _around_the_earth(projected)]
     for window in mosaic.windows():
         transform = mosaic.transform * Affine.translation(window.col_off, window.row_off)
         west, north = transform * (0, 0)
         east, south = transform * (window.width, window.height)
-        indices, parts = clip_zones(projected, tree, shapely.box(west, south, east, north))
+        box = shapely.box(west, south, east, north)
+        found = [clip_zones(copy, tree, box) for copy, tree in copies]
+        indices = [index for touching, _ in found for index in touching]
         if not indices:
             continue
         labels, gap = mosaic.read(window)
+        parts = np.concatenate([parts for _, parts in found])
         counted = measure_values(labels, transform, mosaic.crs, parts, projected.crs)
         for index, values in zip(indices, counted, strict=True):
             for value, area_m2 in values.items():
-                if value != gap:
-                    areas[index][value].append(area_m2)
+                areas[index][None if value == gap else value].append(area_m2)
+    if not areas:
+        raise ZonesError(
+            f"no zone touches the rasters: zones lie within {tuple(shapely.total_bounds(zones.geometries))} "
+            f"in {zones.crs.name}, rasters within {mosaic.bounds} in {mosaic.crs.name}; check the coordinate "
+            "systems, and that longitude comes first"
+        )
     zone_areas = measure_polygons(mosaic.crs, projected.geometries).tolist()
-    return {
-        zone_id: LabelAreas(area, {value: math.fsum(areas[i][value]) for value in sorted(areas[i])})
-        for i, (zone_id, area) in enumerate(zip(zones.ids, zone_areas, strict=True))
-    }
+    rows = zip(zones.ids, zones.names, zones.parents, zone_areas, strict=True)
+    return {row[0]: _sum_zone(*row, areas[index]) for index, row in enumerate(rows)}
+
+
+def _sum_zone(
+    zone_id: str, name: str, parent_id: str | None, area_m2: float, found: dict[int | None, list[float]]
+) -> ZoneAreas:
+    """Sums of a zone's parts; what has neither a class nor a pixel without one is unobserved."""
+    nodata_m2 = math.fsum(found.get(None, []))
+    values = sorted(value for value in found if value is not None)
+    classes = {value: math.fsum(found[value]) for value in values}
+    return ZoneAreas(
+        zone_id=zone_id,
+        name=name,
+        parent_id=parent_id,
+        zone_area_m2=area_m2,
+        classes=classes,
+        nodata_m2=nodata_m2,
+        unobserved_m2=max(0.0, area_m2 - nodata_m2 - math.fsum(classes.values())),
+    )
+
+
+def _around_the_earth(zones: ZoneSet) -> list[ZoneSet]:
+    """The zones where they are drawn and, in degrees, a turn to the west and one to the east."""
+    if not zones.crs.is_geographic:
+        return [zones]
+    turn = 2 * math.pi / float(zones.crs.axis_info[0].unit_conversion_factor)
+    shifts = (np.array([by, 0.0]) for by in (0.0, -turn, turn))
+    moved = (shapely.transform(zones.geometries, shift.__add__) for shift in shifts)
+    return [replace(zones, geometries=geometries) for geometries in moved]
 
 
 class _Mosaic:
@@ -104,6 +120,24 @@ class _Mosaic:
         self._nodata = nodata
         for source in sources:
             check_measurable(self.crs, tuple(source.bounds))
+        self._refuse_double_turn(first.name)
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """West, south, east and north of all rasters."""
+        each = np.array([tuple(source.bounds) for source, _ in self._sources])
+        return (*each[:, :2].min(axis=0).tolist(), *each[:, 2:].max(axis=0).tolist())
+
+    def _refuse_double_turn(self, name: str) -> None:
+        """Raises GridError where rasters in degrees go around the Earth more than once."""
+        west, _, east, _ = self.bounds
+        if self.crs.is_geographic:
+            turn = 2 * math.pi / float(self.crs.axis_info[0].unit_conversion_factor)
+            if east - west > turn * (1 + 1e-9):
+                raise GridError(
+                    f"{name} spans longitudes {west:.10g} to {east:.10g}, the limit is one turn of "
+                    f"{turn:.6g}: ground would count twice; crop it"
+                )
 
     def windows(self) -> Iterator[Window]:
         """Blocks that some raster touches, counted from the first raster's corner."""
@@ -114,8 +148,14 @@ class _Mosaic:
             for row in range(top // height, -(-(top + source.height) // height))
             for column in range(left // _BLOCK, -(-(left + source.width) // _BLOCK))
         }
-        for row, column in sorted(blocks):
-            yield Window(column * _BLOCK, row * height, _BLOCK, height)
+        first_column = min(left for _, (left, _) in self._sources)
+        first_row = min(top for _, (_, top) in self._sources)
+        right = max(left + source.width for source, (left, _) in self._sources)
+        bottom = max(top + source.height for source, (_, top) in self._sources)
+        for row, column in sorted(blocks):  # not beyond the rasters: the projection may have an end there
+            left, top = max(column * _BLOCK, first_column), max(row * height, first_row)
+            width = min((column + 1) * _BLOCK, right) - left
+            yield Window(left, top, width, min((row + 1) * height, bottom) - top)
 
     def read(self, window: Window) -> tuple[npt.NDArray[Any], int]:
         """Labels of a block, int32 or int64 of shape (height, width), and the value that means no label."""

@@ -19,7 +19,9 @@ from orthostat import storage
 from orthostat.errors import ZonesError
 
 _SHOWN = 5
+_FORMATS = "give a GeoPackage, GeoJSON, GeoParquet or zipped shapefile with polygons"
 _FARTHEST_NORTH = 90.000001
+_ROUND_THE_EARTH = 360.000001
 _WHOLE_TURN = 359.999
 """Degrees; such an edge is that of a map of the whole Earth."""
 
@@ -100,12 +102,12 @@ def _read_frame(uri: str) -> gpd.GeoDataFrame:
                 raise ZonesError(
                     f"{uri} has the layers {names}, exactly 1 is allowed; write one of them alone"
                 )
-            return gpd.read_file(path)
+            frame = gpd.read_file(path)
         except (DataSourceError, pyarrow.ArrowException, ValueError) as error:
-            raise ZonesError(
-                f"{uri} cannot be read as zones ({error}); "
-                "give a GeoPackage, GeoJSON, GeoParquet or zipped shapefile with polygons"
-            ) from error
+            raise ZonesError(f"{uri} cannot be read as zones ({error}); {_FORMATS}") from error
+    if not isinstance(frame, gpd.GeoDataFrame):
+        raise ZonesError(f"{uri} is a table without geometries; {_FORMATS}")
+    return frame
 
 
 def _texts(column: Any) -> list[str | None]:
@@ -161,6 +163,12 @@ def _check_degrees(uri: str, ids: list[str], geometries: npt.NDArray[np.object_]
             raise ZonesError(
                 f"{uri}: zone '{zone_id}' reaches latitude {farthest:.6g}, the limit is 90; its axes are "
                 "swapped: write longitude first"
+            )
+        width = float(np.ptp(points[:, 0]))
+        if width > _ROUND_THE_EARTH:
+            raise ZonesError(
+                f"{uri}: zone '{zone_id}' spans {width:.6g} degrees of longitude, the limit is 360: it would "
+                "count its own ground twice; cut it"
             )
         steps = np.abs(np.diff(points[:, 0]))[np.diff(ring) == 0]
         if ((steps > 180) & (steps < _WHOLE_TURN)).any():

@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -23,7 +24,7 @@ from orthostat.cli import (
     step,
     tabulate,
 )
-from orthostat.errors import OrthostatError
+from orthostat.errors import OrthostatError, OutputError
 
 _COMMANDS = (predict, bundle, serve, tabulate, estimate, statistics, pipelines, scenes, step, local)
 
@@ -62,8 +63,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _show(result: Any) -> None:
-    if result is not None:
-        print(result if isinstance(result, str) else json.dumps(result, allow_nan=False))
+    """Print a result. Raises OutputError where stdout takes none."""
+    if result is None:
+        return
+    try:
+        print(result if isinstance(result, str) else json.dumps(result, allow_nan=False), flush=True)
+    except OSError as error:
+        # What is left in the buffer would fail once more at the end of the process.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputError(f"the result cannot be written ({error.strerror}); nothing reads it") from error
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -2,17 +2,20 @@
 
 import argparse
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orthostat.aggregation.zones import ZoneSet
 
 logger = logging.getLogger(__name__)
 
 _DESCRIPTION = """\
 Area of each class in each zone, in m2, with the zone's area, its valid area and its coverage.
 
-Border pixels count with the share that lies inside the zone. Areas are the plane's in a projected system that
-keeps them (to 1 per cent; Web Mercator is refused), the ellipsoid's in a geographic one. Several rasters must
-lie on one grid; every ground pixel then counts once: valid pixels beat nodata, and where several are valid,
-the file with the greatest name wins, whatever the order on the command line."""
+Border pixels count with the share that lies inside the zone. Areas are those of the ellipsoid, in a projected
+system (Web Mercator is refused) as in a geographic one. Several rasters must lie on one grid; every ground
+pixel then counts once: valid pixels beat nodata, and where several are valid, the file with the greatest name
+wins, whatever the order on the command line. Zones may lie on one another; a note says so."""
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -55,17 +58,31 @@ def run(arguments: argparse.Namespace) -> dict[str, Any] | str:
     from orthostat.aggregation.zones import read_zones
 
     zones = read_zones(arguments.zones, arguments.zone_id)
+    _warn_of_overlaps(zones)
     logger.info("tabulating %d raster(s) in %d zones", len(set(arguments.labels)), len(zones.ids))
     result = {
         zone_id: {
             "zone_area_m2": areas.zone_area_m2,
             "valid_area_m2": areas.valid_area_m2,
+            "nodata_m2": areas.nodata_m2,
+            "unobserved_m2": areas.unobserved_m2,
             "coverage": areas.coverage,
             "classes": {str(class_id): area_m2 for class_id, area_m2 in areas.classes.items()},
         }
         for zone_id, areas in tabulate_labels(arguments.labels, zones, arguments.nodata).items()
     }
     return {"zones": result} if arguments.json else format_table(result)
+
+
+def _warn_of_overlaps(zones: "ZoneSet") -> None:
+    """Zones may overlap here, as buffers do; whoever adds their areas up must know."""
+    from orthostat.aggregation.hierarchy import check_overlaps
+    from orthostat.errors import ZonesError
+
+    try:
+        check_overlaps(zones)
+    except ZonesError as error:
+        logger.info("note: %s: do not add their areas up", str(error).partition(";")[0])
 
 
 def format_table(zones: dict[str, dict[str, Any]]) -> str:

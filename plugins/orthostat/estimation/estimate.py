@@ -22,7 +22,7 @@ from orthostat.pipelines.config import Pipeline
 from orthostat.prediction.classes import LabelClass
 from orthostat.prediction.description import Task
 
-ESTIMATE_VERSION = 1
+ESTIMATE_VERSION = 2
 """Rises when equal tabulations and an equal sample give other estimates."""
 
 

@@ -17,6 +17,11 @@ class Estimate:
     is_degenerate: bool
     """The standard error is 0 though units remain unseen: the sample holds no variation to judge from."""
 
+    @property
+    def cv_pct(self) -> float | None:
+        """Standard error in per cent of the estimate; None where the estimate or the error is 0."""
+        return 100 * self.se / self.estimate if self.estimate > 0 and self.se > 0 else None
+
     def scale(self, factor: float) -> "Estimate":
         """The same estimate in other units."""
         return Estimate(

@@ -13,20 +13,6 @@ _SUM_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
-class AreaEstimate:
-    """The estimated area of one class in one zone."""
-
-    estimate_m2: float
-    se_m2: float
-    ci_lower_m2: float
-    ci_upper_m2: float
-    cv_pct: float | None
-    """Standard error in per cent of the estimate; None where the estimate or the error is 0."""
-    is_degenerate: bool
-    """The standard error is 0 though pixels remain unseen: the sample holds no variation to judge from."""
-
-
-@dataclass(frozen=True)
 class ZoneEstimate:
     """The estimated areas of one zone and period."""
 
@@ -39,8 +25,8 @@ class ZoneEstimate:
     """Units of a simple random sample that would tell as much; inf in a census."""
     area_m2: float
     """Area of the zone's strata, to which the estimates of all classes add up."""
-    classes: dict[str, AreaEstimate]
-    """By class name, in the order asked for."""
+    classes: dict[str, Estimate]
+    """Areas in m2 by class name, in the order asked for."""
 
 
 def estimate_zone(
@@ -74,8 +60,8 @@ def estimate_zone(
             f"needed; draw {min_sample_size - size} more or lower publication.min_sample_size"
         )
     estimates = estimate_accuracy(units, map_classes, strata, period, classes, zone_ids)
-    found = {name: _to_area(estimates.classes[name].area) for name in classes}
-    total = math.fsum(area.estimate_m2 for area in found.values())
+    found = {name: estimates.classes[name].area for name in classes}
+    total = math.fsum(area.estimate for area in found.values())
     if not math.isclose(total, estimates.area, rel_tol=_SUM_TOLERANCE):
         raise IdentityError(
             f"the estimates of zone '{zone_id}' add up to {total:.10g} m2, its frame has "
@@ -146,8 +132,3 @@ def _find_map_class(unit: SampleUnit, map_classes: Mapping[str, str]) -> str:
             "read the composite of that period at the unit's place"
         )
     return map_classes[unit.unit_id]
-
-
-def _to_area(area: Estimate) -> AreaEstimate:
-    cv_pct = 100 * area.se / area.estimate if area.estimate > 0 and area.se > 0 else None
-    return AreaEstimate(area.estimate, area.se, area.ci_lower, area.ci_upper, cv_pct, area.is_degenerate)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -45,6 +46,7 @@ def write_mosaic(parts: Mapping[str, Path], path: Path, fill: float | None) -> N
         first = datasets[0]
         for name, dataset in zip(parts, datasets, strict=True):
             _require_same(next(iter(parts)), first, name, dataset)
+        _refuse_hidden_data(list(parts), datasets, fill)
         path.write_bytes(ElementTree.tostring(_virtual_raster(datasets, fill), encoding="utf-8"))
 
 
@@ -73,6 +75,26 @@ def _require_same(first_name: str, first: Any, name: str, dataset: Any) -> None:
             )
     if not set(dataset.dtypes) <= _TYPES.keys():
         raise SceneError(f"{name} holds {dataset.dtypes[0]}; parts of a scene may hold {', '.join(_TYPES)}")
+
+
+def _refuse_hidden_data(names: Sequence[str], datasets: Sequence[Any], fill: float | None) -> None:
+    """`fill` means no data in all bands together, which a virtual raster cannot tell where parts overlap."""
+    flags = {flag for dataset in datasets for band in dataset.mask_flag_enums for flag in band}
+    if fill is None or flags & {MaskFlags.nodata, MaskFlags.per_dataset}:
+        return
+    for (name, one), (other, two) in combinations(zip(names, datasets, strict=True), 2):
+        if _overlap(one.bounds, two.bounds):
+            raise SceneError(
+                f"{name} and {other} overlap, and {fill:g} (--fill) in the one would hide data of the other; "
+                f"tag it as nodata in the files, e.g. with gdal_edit.py -a_nodata {fill:g}"
+            )
+
+
+def _overlap(one: Any, two: Any) -> bool:
+    """Whether two bounds share some area, and not an edge alone."""
+    wide = min(one.right, two.right) - max(one.left, two.left)
+    high = min(one.top, two.top) - max(one.bottom, two.bottom)
+    return bool(wide > 0 and high > 0)
 
 
 def _off_grid(pixels: float) -> float:
@@ -136,6 +158,8 @@ def _add_band(
             _add(source, "NODATA", repr(nodata))
         elif is_masked:
             _add(source, "UseMaskBand", "true")
+        elif first.dtypes[number - 1].startswith("float"):
+            _add(source, "NODATA", "nan")
 
 
 def _add_source(band: ElementTree.Element, part: _Part, number: str) -> ElementTree.Element:

@@ -7,7 +7,7 @@ from orthostat import __version__
 from orthostat.aggregation.table import PeriodTable, ZoneAreas
 from orthostat.errors import ConfigurationError
 from orthostat.estimation.estimates import Estimate, PopulationEstimates
-from orthostat.estimation.period import AreaEstimate, ZoneEstimate
+from orthostat.estimation.period import ZoneEstimate
 from orthostat.pipelines.config import Pipeline, Publication, Sample
 from orthostat.pipelines.window import FREQUENCY
 from orthostat.prediction.classes import LabelClass
@@ -171,15 +171,15 @@ def _show(published: Published, indicator: str) -> Row:
     }
 
 
-def _precision(area: AreaEstimate | None) -> Row:
+def _precision(area: Estimate | None) -> Row:
     """Standard error and interval: empty with the figure, or a suppressed one could be read from them.
 
     A standard error of 0 that only says that the sample shows no variation is empty, too.
     """
     return {
-        "std_err_m2": area.se_m2 if area and not area.is_degenerate else None,
-        "ci_lower_m2": area.ci_lower_m2 if area else None,
-        "ci_upper_m2": area.ci_upper_m2 if area else None,
+        "std_err_m2": area.se if area and not area.is_degenerate else None,
+        "ci_lower_m2": area.ci_lower if area else None,
+        "ci_upper_m2": area.ci_upper if area else None,
         "conf_level": CONF_LEVEL if area else None,
         "cv_pct": area.cv_pct if area else None,
     }

@@ -7,7 +7,8 @@ its note.
 import math
 from typing import NamedTuple
 
-from orthostat.estimation.period import AreaEstimate, ZoneEstimate
+from orthostat.estimation.estimates import Estimate
+from orthostat.estimation.period import ZoneEstimate
 from orthostat.pipelines.config import Publication, Sample
 
 
@@ -37,7 +38,7 @@ def publish_map_count(
     return Published(mapped, "G", "; ".join(notes))
 
 
-def publish_estimate(area: AreaEstimate, zone: ZoneEstimate, sample: Sample, rules: Publication) -> Published:
+def publish_estimate(area: Estimate, zone: ZoneEstimate, sample: Sample, rules: Publication) -> Published:
     """An estimate from a reference sample: provisional (P) until it is signed off.
 
     Suppressed (Q) where the coefficient of variation passes its limit, missing (O) where too many units could
@@ -63,16 +64,16 @@ def publish_estimate(area: AreaEstimate, zone: ZoneEstimate, sample: Sample, rul
         doubts.append(_uninterpreted(missed, rules.max_uninterpreted))
     regular = "D" if sample.population == "frame" else "P"
     status = "G" if sample.is_simulated else "U" if doubts else regular
-    return Published(area.estimate_m2, status, "; ".join([*said, *doubts]) or None)
+    return Published(area.estimate, status, "; ".join([*said, *doubts]) or None)
 
 
-def _precision(area: AreaEstimate, zone: ZoneEstimate, rules: Publication) -> tuple[float, str]:
+def _precision(area: Estimate, zone: ZoneEstimate, rules: Publication) -> tuple[float, str]:
     """The coefficient of variation that an estimate is judged by, in per cent, and what it is of.
 
     A small share has the one of the design: sqrt((1 - s) / (s n)) at the share s = small_share, n being the
     effective size. It does not depend on what came out, so that no estimate is chosen for being large.
     """
-    if area.estimate_m2 < rules.small_share * zone.area_m2:
+    if area.estimate < rules.small_share * zone.area_m2:
         share = rules.small_share
         cv_pct = 100 * math.sqrt((1 - share) / share / zone.effective_size)
         return cv_pct, f"below {share:.0%} of the population the design's CV counts, which"
