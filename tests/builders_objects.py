@@ -100,7 +100,7 @@ def make_sources(scenes: Sequence[Prediction], grid: Grid) -> list[Source]:
     return [
         Source(
             scene,
-            Path(scene.labels.href),
+            scene.labels.href,
             footprint(scene, grid),
             read_objects(
                 scene, Path(scene.files["detections.parquet"].href), grid, ids.index(scene.scene_id)

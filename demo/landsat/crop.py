@@ -74,7 +74,7 @@ def main() -> None:
         image, transform = read_crop(source, scene, bounds)
         write_cog(FOLDER / "scenes" / f"{scene}.tif", image, transform)
     shutil.copyfile(source / POLYGONS, FOLDER / "training.gpkg")
-    shutil.copyfile(source / "zones.gpkg", FOLDER / "zones.gpkg")
+    shutil.copyfile(source / "zones.gpkg", FOLDER / "provinces.gpkg")
 
 
 if __name__ == "__main__":

@@ -66,6 +66,14 @@ def read_bytes(uri: str) -> bytes:
         return bytes(s3().get_object(Bucket=bucket, Key=key)["Body"].read())
 
 
+def read_range(uri: str, start: int, length: int, etag: str) -> bytes:
+    """Some bytes of an object in S3. Raises StorageError when it is no longer the one with that etag."""
+    bucket, key = split_s3(uri)
+    part = {"Range": f"bytes={start}-{start + length - 1}", "IfMatch": f'"{etag}"'}
+    with _translated(uri):
+        return bytes(s3().get_object(Bucket=bucket, Key=key, **part)["Body"].read())
+
+
 def read_json(uri: str) -> Any:
     """The object parsed as JSON. Raises StorageError when it is missing or no JSON."""
     data = read_bytes(uri)

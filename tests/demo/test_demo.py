@@ -1,6 +1,7 @@
 """What `make demo` left behind: run after it, while its services still run."""
 
 import csv
+import hashlib
 import json
 import os
 from collections import defaultdict
@@ -19,7 +20,7 @@ from orthostat.prediction.images import predict_images
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "build" / "demo"
-FILES = {"statistics.csv", "statistics.parquet", "accuracy.csv", "lineage.csv", "release.json"}
+FILES = {"statistics.csv", "statistics.parquet", "accuracy.csv", "lineage.csv", "map.png", "composite.png"}
 
 pytestmark = pytest.mark.skipif(
     not RESULTS.is_dir() or not all(service.ready for service in services.status(settings.local_dir())),
@@ -27,21 +28,40 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def read(name: str, file: str = "statistics.csv") -> list[dict[str, str]]:
-    with (RESULTS / name / file).open(newline="") as lines:
-        return list(csv.DictReader(lines))
+def read_rows(folder: Path) -> list[dict[str, str]]:
+    """The table of all periods in a folder of results."""
+    rows = []
+    for path in sorted(folder.glob("*/statistics.csv")):
+        with path.open(newline="") as lines:
+            rows += list(csv.DictReader(lines))
+    return rows
 
 
-def test_landsat_table_has_every_zone_and_class_and_claims_no_more_than_it_knows() -> None:
+def read(name: str) -> list[dict[str, str]]:
+    return read_rows(RESULTS / name)
+
+
+def test_landsat_table_shows_what_is_published_and_what_is_withheld() -> None:
+    """Hexagons that the scenes show whole, in part and hardly, beside provinces that they do not."""
     rows = read("landsat")
-    zones = set(gpd.read_file(ROOT / "demo/landsat/zones.gpkg")["zone_id"])
+    zones = gpd.read_file(ROOT / "demo/landsat/zones.gpkg")
     classes = {"water", "crop", "tree", "developed"}
-    assert {(row["zone_id"], row["class_name"]) for row in rows} == {(z, c) for z in zones for c in classes}
-    assert len(rows) == 16
+    assert {(row["zone_id"], row["class_name"]) for row in rows} == {
+        (zone, name) for zone in zones["zone_id"] for name in classes
+    }
+    assert len(rows) == 4 * len(zones)
     for row in rows:
-        assert (row["period"], row["method"], row["obs_status"]) == ("2020-05", "MAP_COUNT", "G")
+        assert (row["period"], row["method"], row["period_state"]) == ("2020-05", "MAP_COUNT", "closed")
         assert row["std_err_m2"] == row["ci_lower_m2"] == row["ci_upper_m2"] == row["sample_id"] == ""
         assert row["scene_count"] == "2"
+        is_seen = float(row["coverage"]) >= 0.8
+        assert (row["obs_status"], bool(row["area_m2"])) == (("G", True) if is_seen else ("O", False))
+        assert row["mapped_area_m2"] == row["area_m2"]
+    published = {row["zone_id"] for row in rows if row["area_m2"]}
+    partly = {row["zone_id"] for row in rows if row["area_m2"] and "below the normal" in row["obs_note"]}
+    assert len(published) >= 12
+    assert len(partly) >= 3
+    assert published.isdisjoint(zones["zone_id"][zones["part_of"].isna()])
 
 
 def test_overlapping_scenes_are_counted_once() -> None:
@@ -57,7 +77,11 @@ def test_overlapping_scenes_are_counted_once() -> None:
         pixels += len(rows)
         ground.update(zip((rows + row).tolist(), (columns + column).tolist(), strict=True))
     assert len(ground) < pixels, "the demo's scenes do not overlap"
-    observed = {row["zone_id"]: float(row["valid_area_m2"]) for row in read("landsat")}
+    provinces = set(gpd.read_file(ROOT / "demo/landsat/provinces.gpkg")["zone_id"])
+    observed = {
+        row["zone_id"]: float(row["valid_area_m2"]) for row in read("landsat") if row["zone_id"] in provinces
+    }
+    assert len(observed) == 4
     utm = Proj("EPSG:32621")
     y, x = np.mean([(15 - 30 * row, 15 + 30 * column) for row, column in ground], axis=0)
     ground_m2 = len(ground) * 900 / utm.get_factors(*utm(x, y, inverse=True)).areal_scale
@@ -77,7 +101,7 @@ def test_classes_make_up_the_valid_area(name: str, periods: int) -> None:
     sums: dict[tuple[str, str], float] = defaultdict(float)
     valid = {}
     for row in read(name):
-        if row["method"] == "MAP_COUNT":
+        if row["method"] == "MAP_COUNT" and row["mapped_area_m2"]:
             sums[row["zone_id"], row["period"]] += float(row["mapped_area_m2"])
             valid[row["zone_id"], row["period"]] = float(row["valid_area_m2"])
     assert len({period for _, period in valid}) == periods
@@ -104,12 +128,15 @@ def test_synthetic_series_has_estimates_that_hold_the_truth() -> None:
 
 
 @pytest.mark.parametrize("name", ["landsat", "synthetic", "trees"])
-def test_release_has_all_its_files_and_maps(name: str) -> None:
-    files = {path.name for path in (RESULTS / name).iterdir()}
-    assert files >= FILES
-    assert any(file.startswith("map-") and file.endswith(".png") for file in files)
-    release = json.loads((RESULTS / name / "release.json").read_text())
-    assert release["release_id"] in {row["release_id"] for row in read(name)}
+def test_the_catalog_names_all_files_as_they_are(name: str) -> None:
+    catalog = json.loads((RESULTS / name / "catalog.json").read_text())
+    assert set(catalog["periods"]) == {row["period"] for row in read(name)}
+    for period, entry in catalog["periods"].items():
+        assert entry["release_id"] in {row["release_id"] for row in read(name)}
+        assert set(entry["files"]) >= FILES
+        for file, facts in entry["files"].items():
+            data = (RESULTS / name / period / file).read_bytes()
+            assert hashlib.sha256(data).hexdigest() == facts["sha256"]
 
 
 def test_trees_are_counted_once_and_next_to_what_people_boxed(tmp_path: Path) -> None:
@@ -134,9 +161,7 @@ def test_trees_are_counted_once_and_next_to_what_people_boxed(tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["landsat", "synthetic", "trees"])
 def test_another_engine_gives_the_same_table(name: str) -> None:
     """Labels may differ where two classes tie: a pixel or an object of thousands."""
-    with Path(os.environ["OTHER_ENGINE"], name, "statistics.csv").open(newline="") as lines:
-        others = list(csv.DictReader(lines))
-    rows = read(name)
+    rows, others = read(name), read_rows(Path(os.environ["OTHER_ENGINE"], name))
     assert len(rows) == len(others) > 0
     for row, other in zip(rows, others, strict=True):
         for column, value in row.items():

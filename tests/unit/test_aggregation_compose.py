@@ -62,7 +62,7 @@ def write_scene(folder, name, labels, *, x=500_000.0, y=4_983_400.0, res=10.0, c
 
 def compose_one(folder, sources, rule="newest", tile=(0, 0), grid=GRID):
     path = Path(folder, "composite.tif")
-    compose_tile(grid, rule, tile, sources, path)
+    compose_tile(grid, rule, tile, [(scene, str(labels)) for scene, labels in sources], path)
     with rasterio.open(path) as file:
         return file.read(1)
 
@@ -139,6 +139,7 @@ def test_the_order_of_inputs_never_changes_a_byte(tmp_path, data, rule):
         for number in range(4)
     ]
     paths = [Path(tmp_path, name) for name in ("one.tif", "two.tif")]
+    scenes = [(scene, str(labels)) for scene, labels in scenes]
     compose_tile(GRID, rule, (0, 0), scenes, paths[0])
     compose_tile(GRID, rule, (0, 0), data.draw(st.permutations(scenes)), paths[1])
     assert paths[0].read_bytes() == paths[1].read_bytes()

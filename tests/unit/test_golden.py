@@ -78,7 +78,7 @@ def composed(folder: Path) -> Any:
         profile = {"count": 1, "dtype": "uint8", "nodata": 255, "crs": crs, "transform": transform}
         with rasterio.open(path, "w", "GTiff", width=24, height=24, **profile) as file:
             file.write(random.choice([0, 1, 255], (24, 24)).astype(np.uint8), 1)
-        sources.append((make_prediction(name, cloud_cover_pct=cloud), path))
+        sources.append((make_prediction(name, cloud_cover_pct=cloud), str(path)))
     tiles = []
     for rule in ("newest", "least_cloudy", "majority"):
         compose_tile(grid, rule, (0, 0), sources, folder / "tile.tif")

@@ -2,20 +2,24 @@
 
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pyarrow as pa
 import pytest
 import rasterio
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from rasterio.transform import from_origin
+from shapely import box
 
 from orthostat.aggregation.zones import read_zones
 from orthostat.errors import ReleaseError
+from orthostat.statistics.cartography import dump_png, label_zones
 from orthostat.statistics.check import check_rows
 from orthostat.statistics.composite import draw_composite
-from orthostat.statistics.display import format_table
-from orthostat.statistics.maps import draw_map
+from orthostat.statistics.display import _find_decimals, _km2, format_table
+from orthostat.statistics.maps import _Scale, draw_map
 from orthostat.statistics.schema import OBSERVATIONS, Row
 from orthostat.statistics.tables import digest_figures, dump_csv, dump_parquet, read_parquet
 from tests.builders import make_pipeline
@@ -125,6 +129,55 @@ def test_a_map_shows_pixel_counts_where_every_estimate_was_refused(zones: object
     rows = [row | refused if row["method"] == "STRATIFIED" else row for row in ROWS]
     counts = [row for row in ROWS if row["method"] == "MAP_COUNT"]
     assert draw_map(rows, zones, "Made") == draw_map(counts, zones, "Made")
+
+
+def test_counts_from_part_of_a_zone_are_dotted_and_estimates_are_not(zones: object) -> None:
+    counts = [row for row in ROWS if row["method"] == "MAP_COUNT"]
+    assert draw_map(counts, zones, "Made", 0.96) != draw_map(counts, zones, "Made", 0.95)
+    assert draw_map(ROWS, zones, "Made", 0.96) == draw_map(ROWS, zones, "Made", 0.95)
+
+
+def test_all_classes_of_a_page_have_one_scale(zones: object) -> None:
+    """A class that grows changes the shades of the others, too."""
+    scale = _Scale(ROWS, {"a"})
+    assert scale.limit == 0.8  # crop; water has 0.2
+    assert [scale.write(row).split("\n")[0] for row in ROWS if row["method"] == "STRATIFIED"] == [
+        "20.0%",
+        "80.0%",
+    ]
+    assert scale.write(ROWS[1]) == "20.0%\n(16.1 to 23.9)"
+
+
+def test_labels_that_would_lie_on_one_another_are_left_out_smaller_zones_first() -> None:
+    figure = Figure(figsize=(3, 3))
+    axis = figure.subplots()
+    axis.set_xlim(0, 100)
+    axis.set_ylim(0, 100)
+    boxes = {"small": box(48, 48, 52, 52), "large": box(0, 40, 100, 60), "far": box(40, 80, 60, 99)}
+    beyond = {"beyond": box(99, 0, 300, 10)}
+    zones = gpd.GeoDataFrame({"zone_id": [*boxes, *beyond]}, geometry=[*boxes.values(), *beyond.values()])
+    words = {zone_id: zone_id for zone_id in zones["zone_id"]} | {"far": f"{'far ' * 50}\n1 %"}
+    label_zones(axis, zones, words)
+    dump_png(figure)
+    assert {text.get_text() for text in axis.texts if text.get_visible()} == {"large", "1 %"}
+
+
+@pytest.mark.parametrize(
+    ("area_m2", "se_m2", "words"),
+    [
+        (1_234_567_890.0, 45_600_000.0, "1,235"),
+        (1_234_567_890.0, 456_000_000.0, "1,230"),
+        (1_234_567_890.0, 9_990.0, "1,234.5679"),
+        (1_234_567.0, None, "1.23"),
+        (123_456_789_000.0, None, "123,000"),
+        (0.0, None, "0"),
+    ],
+)
+def test_figures_are_rounded_to_what_their_errors_justify(
+    area_m2: float, se_m2: float | None, words: str
+) -> None:
+    row = ROWS[0] | {"area_m2": area_m2, "std_err_m2": se_m2}
+    assert _km2(area_m2, _find_decimals(row)) == words
 
 
 def test_a_map_of_zones_that_the_file_lacks_is_refused(zones: object) -> None:

@@ -8,16 +8,21 @@ from pathlib import Path
 
 import rasterio
 import rasterio.shutil
+import shapely
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from orthostat import storage
 from orthostat.aggregation.detections import write_objects
 from orthostat.aggregation.grid import Tile, tile_box, tile_side, tile_transform
-from orthostat.aggregation.objects import compose_objects
+from orthostat.aggregation.keys import TileTask
+from orthostat.aggregation.objects import Source, compose_objects
 from orthostat.aggregation.overlap import STRIP_ROWS, paint, rank_scene, read_strip, vote
 from orthostat.aggregation.scene_files import SceneFiles
 from orthostat.aggregation.values import OBJECTS, OBSERVED, UNOBSERVED
+from orthostat.aggregation.windows import open_raster
 from orthostat.aggregation.work import TileWork, check_classes
+from orthostat.errors import StorageError
 from orthostat.pipelines.config import Grid
 from orthostat.prediction.classes import NODATA
 from orthostat.prediction.item import Prediction
@@ -36,36 +41,55 @@ def compose(work: TileWork) -> None:
     has its objects. Equal inputs give equal bytes. Raises GridError for predictions of different classes,
     StorageError when a raster is missing.
     """
+    try:
+        _compose(work)
+    except RasterioError as error:
+        raise StorageError(
+            f"a raster of {work.period} cannot be read ({error}); predict its scene again"
+        ) from error
+
+
+def _compose(work: TileWork) -> None:
     predictions = read_predictions(work.item_uris)
     check_classes(predictions)
     with tempfile.TemporaryDirectory() as folder:
         files = SceneFiles(Path(folder), work.grid, predictions)
-        for task in work.tiles:
+        near = [files.touching(_surroundings(work.grid, task)) for task in work.tiles]
+        for place, task in enumerate(work.tiles):
+            files.keep({number for numbers in near[place:] for number in numbers})
             path = Path(folder, "tile.tif")
             if storage.exists(task.tile_uri):
                 continue
             if task.objects_uri is not None:
-                _write_objects(work, task.tile, task.objects_uri, files, Path(folder, "tile.parquet"))
+                sources = [files.source(number) for number in near[place]]
+                _write_objects(work, task, sources, files.scenes, Path(folder, "tile.parquet"))
             touching = files.touching(tile_box(work.grid, task.tile))
-            sources = [files.labels(number) for number in touching]
-            compose_tile(work.grid, work.rule, task.tile, sources, path)
+            labels = [files.labels(number) for number in touching]
+            compose_tile(work.grid, work.rule, task.tile, labels, path)
             storage.upload(path, task.tile_uri, media_type(path.name))
             logger.info("composed tile %s_%s of %s from %d scenes", *task.tile, work.period, len(touching))
 
 
-def _write_objects(work: TileWork, tile: Tile, uri: str, files: SceneFiles, path: Path) -> None:
-    near = files.touching(tile_box(work.grid, tile, tile_side(work.grid)))
-    sources = [files.source(number) for number in near]
-    objects = compose_objects(work.grid, work.rule, work.merge_threshold, tile, sources)
-    scene_ids = [scene.scene_id for scene in files.scenes]
-    write_objects(path, objects, scene_ids, files.scenes[0].classes, work.grid)
-    storage.upload(path, uri, media_type(path.name))
+def _surroundings(grid: Grid, task: TileTask) -> shapely.Polygon:
+    """The tile; where objects are composed, which may reach over its edge, with a tile's side around it."""
+    return tile_box(grid, task.tile, 0.0 if task.objects_uri is None else tile_side(grid))
+
+
+def _write_objects(
+    work: TileWork, task: TileTask, sources: Sequence[Source], scenes: Sequence[Prediction], path: Path
+) -> None:
+    objects = compose_objects(work.grid, work.rule, work.merge_threshold, task.tile, sources)
+    write_objects(path, objects, [scene.scene_id for scene in scenes], scenes[0].classes, work.grid)
+    storage.upload(path, str(task.objects_uri), media_type(path.name))
 
 
 def compose_tile(
-    grid: Grid, rule: str, tile: Tile, sources: Sequence[tuple[Prediction, Path]], path: Path
+    grid: Grid, rule: str, tile: Tile, sources: Sequence[tuple[Prediction, str]], path: Path
 ) -> None:
-    """Write one tile to `path`, in strips of 512 rows: memory does not grow with tile size or scenes."""
+    """Write one tile to `path`, in strips of 512 rows: memory does not grow with tile size or scenes.
+
+    `sources` are scenes with the URI of their raster.
+    """
     ordered = sorted(sources, key=lambda source: rank_scene(rule, source[0]))
     plain = path.with_suffix(".plain.tif")
     profile = {
@@ -82,7 +106,7 @@ def compose_tile(
         "blockysize": 512,
     }
     with ExitStack() as stack:
-        scenes = [stack.enter_context(rasterio.open(labels)) for _, labels in ordered]
+        scenes = [stack.enter_context(open_raster(labels)) for _, labels in ordered]
         target = stack.enter_context(rasterio.open(plain, "w", **profile))
         target.update_tags(UNOBSERVED=UNOBSERVED)
         if ordered:

@@ -9,16 +9,15 @@ object at a seam counts once when both scenes see it, and once when each sees it
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 import shapely
 
 from orthostat.aggregation.detections import OBJECT, Objects
 from orthostat.aggregation.grid import Integers, Tile, pixels_at, tile_bounds, tile_box, tile_side
 from orthostat.aggregation.overlap import find_winners, rank_scene
+from orthostat.aggregation.windows import open_raster
 from orthostat.errors import GridError
 from orthostat.pipelines.config import Grid
 from orthostat.prediction.item import Prediction
@@ -31,8 +30,8 @@ class Source:
     """A scene near a tile."""
 
     scene: Prediction
-    observed: Path
-    """Its raster of where there is data."""
+    observed: str
+    """URI of its raster of where there is data."""
     area: shapely.Polygon
     """Its outline in the grid's system."""
     objects: Objects
@@ -70,7 +69,7 @@ def _reconcile(
     corner = (tile[0] * grid.tile_size - padding, tile[1] * grid.tile_size - padding)
     side = grid.tile_size + 2 * padding
     with ExitStack() as stack:
-        rasters = [stack.enter_context(rasterio.open(source.observed)) for source in ordered]
+        rasters = [stack.enter_context(open_raster(source.observed)) for source in ordered]
         winners = find_winners(rasters, grid, *corner, (side, side))
     parts, owned = [np.zeros(0, OBJECT)], [np.zeros(0, dtype=bool)]
     for number, source in enumerate(ordered, start=1):

@@ -23,7 +23,13 @@ from orthostat.aggregation.areas import Bounds
 from orthostat.aggregation.detections import read_points
 from orthostat.aggregation.values import OBSERVED, UNOBSERVED
 from orthostat.prediction.classes import NODATA, LabelClass
-from orthostat.statistics.maps import draw_scale_bar, dump_png, frame_map, label_zones, select_leaves
+from orthostat.statistics.cartography import (
+    draw_scale_bar,
+    dump_png,
+    frame_map,
+    label_zones,
+    select_leaves,
+)
 
 _MOST_PIXELS = 1600
 _NOT_OBSERVED = "#ffffff"
@@ -64,9 +70,9 @@ def draw_composite(
         interpolation="nearest",
     )
     leaves.boundary.plot(ax=axis, color="0.1", linewidth=1.0)
-    label_zones(axis, leaves, dict(zip(leaves["zone_id"], leaves["name"], strict=True)))
     dots = [] if objects_uris is None else _draw_objects(axis, objects_uris, classes)
     frame_map(axis, f"{title}: {'class of every pixel' if objects_uris is None else 'every object'}")
+    label_zones(axis, leaves, dict(zip(leaves["zone_id"], leaves["name"], strict=True)))
     draw_scale_bar(axis)
     occurring = set(np.unique(pixels).tolist())
     patches = [

@@ -1,5 +1,6 @@
-"""The statistics as a table that a person reads in a terminal."""
+"""The statistics as a table that a person reads in a terminal, rounded to what their errors justify."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from orthostat.statistics.schema import AREA, COUNT, MAP_COUNT, STATUS_MEANINGS, STRATIFIED, Row
@@ -39,19 +40,34 @@ def _format_row(row: Row) -> dict[str, str]:
         "coverage %": f"{100 * row['coverage']:.2f}",
         "status": row["obs_status"] + (" break" if row.get("is_break") else ""),
     }
+    decimals = _find_decimals(row)
     if row["area_m2"] is not None:
-        cells["area km2"] = _km2(row["area_m2"])
+        cells["area km2"] = _km2(row["area_m2"], decimals)
     if row["object_count"] is not None:
         cells["objects"] = f"{row['object_count']:,}"
     if row["ci_lower_m2"] is not None:
-        cells["95 % interval km2"] = f"{_km2(row['ci_lower_m2'])} to {_km2(row['ci_upper_m2'])}"
+        cells["95 % interval km2"] = " to ".join(
+            _km2(row[name], decimals) for name in ("ci_lower_m2", "ci_upper_m2")
+        )
     if row["cv_pct"] is not None:
         cells["CV %"] = f"{row['cv_pct']:.1f}"
     return cells
 
 
-def _km2(area_m2: float) -> str:
-    return f"{area_m2 / 1e6:,.3f}"
+def _find_decimals(row: Row) -> int:
+    """Decimals of a figure in km2: two digits of its standard error; of a count, whose error nobody knows,
+    three digits of the figure. Negative ones round to tens and more.
+    """
+    value, error = row["area_m2"], row["std_err_m2"]
+    if value is not None and error is None and row["ci_upper_m2"] is not None:
+        error = (row["ci_upper_m2"] - row["ci_lower_m2"]) / 4
+    if error:
+        return 1 - math.floor(math.log10(error / 1e6))
+    return 2 - math.floor(math.log10(value / 1e6)) if value else 0
+
+
+def _km2(area_m2: float, decimals: int) -> str:
+    return f"{round(area_m2 / 1e6, decimals):,.{max(0, decimals)}f}"
 
 
 def _align(line: Mapping[str, str], widths: Mapping[str, int]) -> str:
@@ -63,14 +79,16 @@ def _align(line: Mapping[str, str], widths: Mapping[str, int]) -> str:
 
 
 def _explain(rows: Sequence[Row]) -> list[str]:
-    lines = ["coverage %: share of the zone's area that was observed. '-': nothing is published."]
+    lines = ["Figures are rounded to what their errors justify; files keep all digits."]
+    lines += ["coverage %: share of the zone's area that was observed. '-': nothing is published."]
     occurring = {(row["indicator"], row["method"]) for row in rows}
     lines += [f"{key[1]}: {words}" for key, words in _METHODS.items() if key in occurring]
     if any(row["is_simulated"] for row in rows):
         lines.append("(simulated): the reference sample is SIMULATED; the figure is no statistic")
     lines += [f"{code}: {STATUS_MEANINGS[code]}" for code in sorted(_values(rows, "obs_status"))]
     if any(row.get("is_break") for row in rows):
-        lines.append("break: another model or other boundaries than in the period before")
+        reasons = sorted({row["break_note"] for row in rows if row.get("break_note")})
+        lines.append(f"break: not comparable with the period before, by {'; '.join(reasons)}")
     notes = sorted({note for note in _values(rows, "obs_note") if note})
     return [*lines, *(f"note: {note}" for note in notes)]
 

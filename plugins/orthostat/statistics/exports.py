@@ -102,7 +102,11 @@ def _maps(pipeline: Pipeline, release: Release, held: HeldPeriod, statistics: pa
         return {}
     result = read_result(held.result_uri)
     zones = read_boundaries(result.boundaries_uri).drawn.to_frame().to_crs(pipeline.grid.crs)
-    maps = {"map.png": draw_map(statistics.to_pylist(), zones, pipeline.title)}
+    maps = {
+        "map.png": draw_map(
+            statistics.to_pylist(), zones, pipeline.title, pipeline.publication.normal_coverage
+        )
+    }
     if result.tile_uris:
         title = (
             f"{pipeline.title}, {held.period}\nrelease {release.release_id}, model {result.inputs.model[:12]}"

@@ -1,45 +1,48 @@
-"""Maps of a period: for each class, its share of every zone, or its objects there."""
+"""Maps of a period: for each class, its share of every zone, or its objects there, on one scale."""
 
-import io
 import math
 import textwrap
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from orthostat.errors import ReleaseError
-from orthostat.statistics.schema import COUNT, MAP_COUNT, MISSING_STATUSES, STRATIFIED, Row
+from orthostat.statistics.cartography import draw_scale_bar, dump_png, frame_map, label_zones, select_leaves
+from orthostat.statistics.schema import COUNT, MAP_COUNT, STRATIFIED, Row
 
 COLORMAP = "YlGnBu"
 """Sequential, readable with every common form of colour blindness."""
 EMPTY: dict[str, Any] = {"facecolor": "white", "edgecolor": "0.45", "hatch": "////", "linewidth": 0.0}
+PARTLY: dict[str, Any] = {"facecolor": "none", "edgecolor": "0.2", "hatch": "...", "linewidth": 0.0}
 _LETTERS_PER_INCH = 7
 """Of a title."""
 _PANEL_INCHES = 4.4
-_MOST_LABELS = 30
 _DARK = 0.6
 """From this share of the scale on, the colour is too dark for black letters."""
 _SCALES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 _DENSITIES = tuple(step * 10.0**power for power in range(-3, 7) for step in (1, 2, 5))
+_MARGIN = 0.15
+"""Around the zones that have a figure, as a share of their extent."""
 
 
-def draw_map(rows: Sequence[Row], zones: gpd.GeoDataFrame, title: str) -> bytes:
-    """A figure with one panel per class, as PNG; equal rows and zones give equal bytes.
+def draw_map(
+    rows: Sequence[Row], zones: gpd.GeoDataFrame, title: str, normal_coverage: float = 0.95
+) -> bytes:
+    """A figure with one panel per class, all on one scale, as PNG; equal rows and zones give equal bytes.
 
-    `rows` are one period's, with the column `release_id`. The figure shows estimates where the period
-    publishes any, else counts, never both. Zones are shaded by the share of the class, and where objects are
-    counted by their number per km2, beside the number itself: a shade by number would show the zones' sizes.
-    `zones` have the columns zone_id, name, parent_id and
-    geometry, in a projected system. Zones that are divided into others are left out.
+    `rows` are one period's, with the column `release_id`. The figure shows estimates with their intervals
+    where the period publishes any, else counts, never both. Zones are shaded by the share of the class, and
+    where objects are counted by their number per km2, beside the number itself: a shade by number would show
+    the zones' sizes. Counts from less than `normal_coverage` of a zone are dotted. `zones` have the columns
+    zone_id, name, parent_id and geometry, in a projected system. Zones that are divided into others are left
+    out, and the view ends near the zones that have a figure.
 
     Raises ReleaseError when the zones lack one of the rows' ids.
     """
@@ -47,150 +50,155 @@ def draw_map(rows: Sequence[Row], zones: gpd.GeoDataFrame, title: str) -> bytes:
     method = STRATIFIED if has_estimates else MAP_COUNT
     shown = [row for row in rows if row["method"] == method]
     leaves = select_leaves(zones, {row["zone_id"] for row in rows})
+    scale = _Scale(shown, set(leaves["zone_id"]))
+    west, south, east, north = _find_view(leaves, scale)
     classes = sorted({(row["class_id"], row["class_name"]) for row in rows})
     columns = math.ceil(math.sqrt(len(classes)))
     lines = math.ceil(len(classes) / columns)
-    west, south, east, north = leaves.total_bounds
     height = _PANEL_INCHES * min(2.0, max(0.5, (north - south) / (east - west)))
-    figure = Figure(
-        figsize=(_PANEL_INCHES * columns + 0.6, (height + 1.1) * lines + 1.9), layout="compressed"
-    )
+    size = (_PANEL_INCHES * columns + 0.6, (height + 0.5) * lines + 2.9)
+    figure = Figure(figsize=size, layout="compressed")
     axes = list(figure.subplots(lines, columns, squeeze=False).flat)
     for axis, (class_id, class_name) in zip(axes, classes, strict=False):
-        _draw_panel(axis, leaves, _Scale([row for row in shown if row["class_id"] == class_id]), class_name)
+        axis.set_xlim(west, east)
+        axis.set_ylim(south, north)
+        panel = {row["zone_id"]: row for row in shown if row["class_id"] == class_id}
+        _draw_panel(axis, leaves, panel, scale, normal_coverage)
+        frame_map(axis, class_name)
     for axis in axes[len(classes) :]:
         axis.set_axis_off()
-    draw_scale_bar(figure.axes[0])
-    if any(row["obs_status"] in MISSING_STATUSES for row in shown):
-        empty = Patch(label="not published or not observed", **EMPTY)
-        figure.legend(handles=[empty], loc="outside lower right", fontsize=9)
+    draw_scale_bar(axes[0])
+    _draw_scale(figure, axes, scale)
     simulated = any(row["is_simulated"] for row in shown)
+    below = _describe(shown, method, simulated, columns)
+    _draw_legend(figure, _explain(leaves, shown, scale, normal_coverage), below)
     warning = "\nSIMULATED reference sample: not a statistic" if simulated else ""
     measured = "objects" if rows[0]["indicator"] == COUNT else "area"
     words = f"{title}: {measured} by class, {rows[0]['period']}"
     fitting = textwrap.fill(words, int(figure.get_figwidth() * _LETTERS_PER_INCH))
     figure.suptitle(f"{fitting}{warning}", fontsize=15, fontweight="bold")
-    figure.supxlabel(_describe(shown, method, simulated, columns), fontsize=9, ha="left", x=0.01)
     return dump_png(figure)
 
 
-def select_leaves(zones: gpd.GeoDataFrame, zone_ids: Iterable[str]) -> gpd.GeoDataFrame:
-    """The zones that are not divided into others. Raises ReleaseError when one of `zone_ids` is unknown."""
-    unknown = sorted(set(zone_ids) - set(zones["zone_id"]))
-    if unknown:
-        raise ReleaseError(
-            f"the table has the zones {unknown[:5]}, which the zones file lacks: it was replaced after the "
-            "tabulation; run the pipeline again"
-        )
-    return zones[~zones["zone_id"].isin(set(zones["parent_id"].dropna()))]
-
-
-def dump_png(figure: Figure) -> bytes:
-    """The figure as PNG without anything that changes from one writing to the next."""
-    FigureCanvasAgg(figure)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def label_zones(
-    axis: Axes, zones: gpd.GeoDataFrame, labels: Mapping[str, str], dark: Collection[str] = ()
-) -> None:
-    """Write a label into every zone, in white into the `dark` ones; none where there are too many to read."""
-    if len(zones) > _MOST_LABELS:
-        return
-    for zone_id, point in zip(zones["zone_id"], zones.representative_point(), strict=True):
-        ink, halo = ("white", "0.15") if zone_id in dark else ("black", "white")
-        text = axis.annotate(
-            labels[zone_id], (point.x, point.y), ha="center", va="center", fontsize=7, color=ink
-        )
-        text.set_path_effects([withStroke(linewidth=2.2, foreground=halo, alpha=0.8)])
-
-
-def draw_scale_bar(axis: Axes) -> None:
-    """A bar of a round length, about a fifth of the width, below the map; the map's unit is the metre."""
-    west, east = axis.get_xlim()
-    wanted = (east - west) / 5
-    power = 10.0 ** math.floor(math.log10(wanted))
-    length = max(step * power for step in (1, 2, 5) if step * power <= wanted)
-    words = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
-    start = (east - west) * 0.02
-    below = axis.get_xaxis_transform()
-    ends = [west + start, west + start + length]
-    (bar,) = axis.plot(ends, [-0.02, -0.02], transform=below, color="0.2", lw=3, clip_on=False)
-    label = axis.text(ends[1] + start, -0.02, words, transform=below, fontsize=8, va="center")
-    for artist in (bar, label):
-        artist.set_in_layout(False)
-    axis.set_xlim(west, east)
-
-
-def frame_map(axis: Axes, title: str) -> None:
-    """A map's axes: no ticks, equal scales, a title."""
-    axis.set_aspect("equal")
-    axis.set_axis_off()
-    axis.set_title(title, fontsize=12)
-
-
 class _Scale:
-    """How the zones of one panel are shaded, and what is written into them."""
+    """How zones are shaded in all panels of a page, and what is written into them."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[Row], zone_ids: set[str]) -> None:
         self.is_count = any(row["indicator"] == COUNT for row in rows)
-        self._is_estimate = any(row["method"] == STRATIFIED for row in rows)
-        self.values = {row["zone_id"]: self._shade(row) for row in rows}
-        self.words = {row["zone_id"]: self._write(row) for row in rows}
-        highest = max([value for value in self.values.values() if value is not None], default=1.0)
+        self.is_estimate = any(row["method"] == STRATIFIED for row in rows)
+        shades = [self.shade(row) for row in rows if row["zone_id"] in zone_ids]
+        highest = max([shade for shade in shades if shade is not None], default=1.0)
         if self.is_count and highest == 0:
             highest = 1.0
         steps = _DENSITIES if self.is_count else _SCALES
         self.limit = next((step for step in steps if highest <= step), highest)
+        self.published = {row["zone_id"] for row in rows if self.shade(row) is not None}
 
     @property
     def title(self) -> str:
         """What the shades are."""
         if self.is_count:
             return "objects per km2 of the zone's observed area"
-        whole = "area (estimate)" if self._is_estimate else "observed area (pixel count)"
-        return f"per cent of the zone's {whole}"
+        return f"per cent of the zone's {'area' if self.is_estimate else 'observed area (pixel count)'}"
 
-    def _shade(self, row: Row) -> float | None:
+    def shade(self, row: Row) -> float | None:
         """Per observed km2 for objects; of the zone for an estimate, of what was observed for pixels."""
         value = row["object_count"] if self.is_count else row["area_m2"]
-        whole = row["zone_area_m2" if self._is_estimate else "valid_area_m2"] / (
-            1e6 if self.is_count else 1.0
-        )
+        whole = row["zone_area_m2" if self.is_estimate else "valid_area_m2"] / (1e6 if self.is_count else 1.0)
         return None if value is None or not whole else float(value / whole)
 
-    def _write(self, row: Row) -> str:
-        value = self.values[row["zone_id"]]
-        if value is None:
-            return "not published"
-        return f"{row['object_count']:,}" if self.is_count else f"{value:.1%}"
+    def write(self, row: Row) -> str:
+        """The figure in words, with its interval where it has one."""
+        shade = self.shade(row)
+        if shade is None:
+            return ""
+        if self.is_count:
+            return f"{row['object_count']:,}"
+        if row["ci_lower_m2"] is None:
+            return f"{shade:.1%}"
+        low, high = (row[name] / row["zone_area_m2"] for name in ("ci_lower_m2", "ci_upper_m2"))
+        return f"{shade:.1%}\n({100 * low:.1f} to {100 * high:.1f})"
 
 
-def _draw_panel(axis: Axes, zones: gpd.GeoDataFrame, scale: _Scale, title: str) -> None:
-    values = zones["zone_id"].map(lambda zone_id: scale.values.get(zone_id)).astype("float64")
+def _find_view(leaves: gpd.GeoDataFrame, scale: _Scale) -> tuple[float, float, float, float]:
+    """West, south, east and north of the zones that have a figure, and a margin; of all where none has."""
+    published = leaves[leaves["zone_id"].isin(scale.published)]
+    bounds = np.array((published if len(published) else leaves).total_bounds)
+    margin = _MARGIN * (bounds[2:] - bounds[:2]).max()
+    west, south, east, north = np.concatenate(
+        [
+            np.maximum(bounds[:2] - margin, leaves.total_bounds[:2]),
+            np.minimum(bounds[2:] + margin, leaves.total_bounds[2:]),
+        ]
+    ).tolist()
+    return west, south, east, north
+
+
+def _draw_panel(
+    axis: Axes, zones: gpd.GeoDataFrame, rows: dict[str, Row], scale: _Scale, normal_coverage: float
+) -> None:
+    """One class: `rows` by zone id."""
+    shades = {zone_id: scale.shade(row) for zone_id, row in rows.items()}
+    values = zones["zone_id"].map(lambda zone_id: shades.get(zone_id)).astype("float64")
     published, empty = zones[values.notna()], zones[values.isna()]
-    shades = Normalize(0, scale.limit)
+    view: dict[str, Any] = {"ax": axis, "autolim": False}
     if len(published):
-        published.plot(ax=axis, column=values.dropna(), cmap=COLORMAP, norm=shades)
+        published.plot(column=values.dropna(), cmap=COLORMAP, norm=Normalize(0, scale.limit), **view)
     if len(empty):
-        empty.plot(ax=axis, **EMPTY)
-    zones.boundary.plot(ax=axis, color="0.15", linewidth=0.8)
+        empty.plot(**EMPTY, **view)
+    partly = published[
+        [_is_partly(rows[zone_id], scale, normal_coverage) for zone_id in published["zone_id"]]
+    ]
+    if len(partly):
+        partly.plot(**PARTLY, **view)
+    zones.boundary.plot(color="0.15", linewidth=0.8, **view)
     words = {
-        zone_id: f"{name}\n{scale.words.get(zone_id, 'not published')}"
+        zone_id: f"{name}\n{scale.write(rows[zone_id]) if zone_id in rows else ''}".strip()
         for zone_id, name in zip(zones["zone_id"], zones["name"], strict=True)
     }
-    dark = {zone_id for zone_id, value in scale.values.items() if value and value > _DARK * scale.limit}
+    dark = {zone_id for zone_id, shade in shades.items() if shade and shade > _DARK * scale.limit}
     label_zones(axis, zones, words, dark)
-    frame_map(axis, title)
-    bar = axis.figure.colorbar(
-        ScalarMappable(shades, COLORMAP), ax=axis, orientation="horizontal", shrink=0.8, aspect=30, pad=0.06
+
+
+def _is_partly(row: Row, scale: _Scale, normal_coverage: float) -> bool:
+    """Whether a figure is from part of its zone; the map's coverage says nothing of an estimate."""
+    return not scale.is_estimate and bool(row["coverage"] < normal_coverage)
+
+
+def _draw_scale(figure: Figure, axes: Sequence[Axes], scale: _Scale) -> None:
+    shades = ScalarMappable(Normalize(0, scale.limit), COLORMAP)
+    bar = figure.colorbar(
+        shades, ax=list(axes), orientation="horizontal", shrink=0.6, aspect=40, pad=0.03, location="bottom"
     )
-    bar.set_label(f"{title}: {scale.title}", fontsize=9)
+    bar.set_label(scale.title, fontsize=9)
     bar.ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     if not scale.is_count:
         bar.ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if scale.limit >= 0.05 else 1))
+
+
+def _explain(
+    leaves: gpd.GeoDataFrame, rows: Sequence[Row], scale: _Scale, normal_coverage: float
+) -> list[Patch]:
+    """What the hatches mean that occur."""
+    of_leaves = [row for row in rows if row["zone_id"] in set(leaves["zone_id"])]
+    found = [row for row in of_leaves if scale.shade(row) is not None]
+    entries = []
+    if any(_is_partly(row, scale, normal_coverage) for row in found):
+        entries.append(Patch(label=f"less than {normal_coverage:.0%} of the zone observed", **PARTLY))
+    if len(found) < len(of_leaves):
+        entries.append(Patch(label="not published or not observed", **EMPTY))
+    return entries
+
+
+def _draw_legend(figure: Figure, entries: Sequence[Patch], words: str) -> None:
+    """The hatches' meanings and, below them, what there is to say; they make room for one another."""
+    if entries:
+        figure.legend(handles=entries, loc="outside lower left", fontsize=9, frameon=False, title=words)
+        legend = figure.legends[0]
+        legend.get_title().set_fontsize(9)
+        legend.set_alignment("left")
+    else:
+        figure.supxlabel(words, fontsize=9, ha="left", x=0.01)
 
 
 def _describe(rows: Sequence[Row], method: str, is_simulated: bool, columns: int) -> str:
@@ -198,7 +206,7 @@ def _describe(rows: Sequence[Row], method: str, is_simulated: bool, columns: int
     counted = "Object" if rows[0]["indicator"] == COUNT else "Pixel"
     words = {
         MAP_COUNT: f"{counted} counts (MAP_COUNT), experimental: not from a reference sample, no interval.",
-        STRATIFIED: f"Stratified estimates (STRATIFIED) from {sample}; intervals are in the table.",
+        STRATIFIED: f"Stratified estimates (STRATIFIED) from {sample}, with 95 % intervals.",
     }
     coverages = [row["coverage"] for row in rows]
     lines = [
