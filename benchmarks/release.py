@@ -39,7 +39,17 @@ LIMITS = {"ratio": 1.5, "peak_gb": 2.0}
 
 def make_inputs(period: str) -> Inputs:
     """Made up."""
-    names = ("scenes", "model", "options", "boundaries", "boundary_version", "zone_names", "grid", "rule")
+    names = (
+        "scenes",
+        "labels",
+        "model",
+        "options",
+        "boundaries",
+        "boundary_version",
+        "zone_names",
+        "grid",
+        "rule",
+    )
     return Inputs(
         **dict.fromkeys(names, f"{period} made up"),
         merge_threshold=0.5,

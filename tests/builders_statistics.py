@@ -74,6 +74,7 @@ def make_inputs(**changes: Any) -> Inputs:
     """One scene's, in a closed period."""
     fields: dict[str, Any] = {
         "scenes": "1" * 64,
+        "labels": "7" * 64,
         "model": "ab" * 32,
         "options": "2" * 64,
         "boundaries": "3" * 64,

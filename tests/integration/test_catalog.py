@@ -103,15 +103,27 @@ def test_files_say_what_the_database_says(pipeline: Pipeline) -> None:
         ("crop", "PA", ""),
     ]
     assert {line["is_simulated"] for line in accuracy} == {"true"}
-    [revision] = read_csv(f"{folder}/revisions.csv")
-    assert (revision["zone_id"], float(revision["difference"]), revision["cause"]) == (
-        "a",
-        10_000.0,
-        "scenes",
-    )
+    revisions = read_csv(f"{folder}/revisions.csv")
+    found = [(row["zone_id"], row["method"], row["difference"], row["cause"]) for row in revisions]
+    assert found[0] == ("a", "MAP_COUNT", "10000", "scenes")
+    assert {zone_id for zone_id, *_ in found} == {"a"}
     described = storage.read_json(f"{summary.uri}/release.json")
     assert described["periods"]["2024-01"]["cause"] == "scenes"
     assert described["periods"]["2024-01"]["inputs"]["boundary_version"] == "2024"
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_files_that_were_damaged_are_written_again(pipeline: Pipeline, damage: str) -> None:
+    summary = release(pipeline, "run-1", [make_result(pipeline)])
+    publish(pipeline)
+    before = files_of(pipeline)
+    uri = f"{summary.uri}/2024-01/statistics.csv"
+    if damage == "missing":
+        storage.delete(uri)
+    else:
+        storage.write_bytes(uri, b"cut")
+    publish(pipeline)
+    assert files_of(pipeline) == before
 
 
 @pytest.mark.parametrize("killed_at", ["before any file", "among the files", "before the catalog"])
@@ -188,6 +200,12 @@ def test_files_of_no_release_are_found_and_removed(
     assert strange in capsys.readouterr().out
     assert files_of(pipeline) != before
     assert main(["statistics", "clean", "--pipeline", "made", "--delete"]) == 0
+    assert files_of(pipeline) == before
+    with open_database(database_url) as connection:  # another database, or one that was lost
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    assert main(["statistics", "clean", "--pipeline", "made", "--delete"]) == 1
+    assert "names 1 release(s) that the database does not have" in capsys.readouterr().err
     assert files_of(pipeline) == before
 
 

@@ -218,6 +218,49 @@ def test_a_release_begins_as_a_draft_and_goes_forward(pipeline: Pipeline, databa
         assert [found.status for found in read_releases(connection, "made")] == ["published"]
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        ROW.format(changes='{"zone_id": "z"}').replace("INTO observation", "INTO public.observation"),
+        "INSERT INTO public.release_period SELECT release_id, '2024-02', 'x' FROM public.release",
+        NEXT.format(name="v99", vintage=99, supersedes="release_id").replace("release (", "public.release ("),
+    ],
+    ids=["row", "period", "vintage"],
+)
+def test_no_temporary_table_stands_in_for_the_releases(
+    pipeline: Pipeline, database_url: str, statement: str
+) -> None:
+    release(pipeline, "run-1", [make_result(pipeline)])
+    with pytest.raises(DBAPIError, match=r"is sealed|the next one is vintage 2"):
+        execute(
+            database_url,
+            "CREATE TEMP TABLE release AS SELECT * FROM public.release",
+            "UPDATE release SET open_in = pg_current_xact_id()::text::bigint, vintage = 98",
+            statement,
+        )
+
+
+def test_a_release_is_open_in_its_own_transaction_alone(pipeline: Pipeline, database_url: str) -> None:
+    """Transactions are numbered anew in a restored database: no number may open a release again."""
+    release(pipeline, "run-1", [make_result(pipeline)])
+    assert execute(database_url, "SELECT open_in FROM release") == [(None,)]
+    with pytest.raises(DBAPIError, match="append-only"):
+        execute(database_url, "UPDATE release SET open_in = pg_current_xact_id()::text::bigint")
+    early = NEXT.format(name="v2", vintage=2, supersedes="release_id")
+    with pytest.raises(DBAPIError, match="release v2 is sealed"):
+        execute(
+            database_url,
+            early,
+            "SET CONSTRAINTS ALL IMMEDIATE",
+            "INSERT INTO release_period VALUES ('v2', '2024-01', 'x')",
+        )
+
+
+def test_a_database_of_another_kind_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="names a sqlite database, releases are kept in PostgreSQL"):
+        migrate("sqlite:///statistics.db")
+
+
 @pytest.fixture
 def users(database_url: str) -> Iterator[dict[str, str]]:
     """URLs of a user who may write, one who may read, and one who may nothing; the tables are there."""
@@ -244,7 +287,7 @@ def test_a_writer_releases_and_can_do_no_more(
     release(pipeline, "run-1", [make_result(pipeline)])
     release(pipeline, "run-2", [make_result(pipeline, water_m2=260_000.0, scenes="other")])
     assert count(users["reader"], "current_observation") == 4
-    assert count(users["reader"], "revision") == 1
+    assert count(users["reader"], "revision") == 2
     for statement in (
         "ALTER TABLE observation DISABLE TRIGGER ALL",
         "DROP TRIGGER keep_observation ON observation",

@@ -104,6 +104,7 @@ def test_a_revision_says_old_new_difference_and_cause(pipeline: Pipeline, databa
     names = ("zone_id", "class_id", "old_value", "new_value", "difference", "old_status", "new_status")
     assert [tuple(row[name] for name in names) for row in found] == [
         ("a", 0, 250_000.0, 260_000.0, 10_000.0, "G", "G"),
+        ("a", 1, 700_000.0, 700_000.0, 0.0, "G", "G"),  # more of its zone was observed
         ("b", 0, None, None, None, "O", None),
         ("b", 1, None, 5.0, None, "O", "G"),
         ("c", 0, None, 7.0, None, None, "G"),
@@ -138,6 +139,46 @@ def test_a_period_that_closes_is_a_revision_though_no_number_changed(
     second = release(pipeline, "run-2", [make_result(pipeline)])
     assert second.reason == "revised figures for 2024-01 (state of the period)"
     assert {row["period_state"] for row in read_rows(database_url)} == {"closed"}
+
+
+def test_a_change_of_coverage_alone_is_a_revision_with_both(pipeline: Pipeline, database_url: str) -> None:
+    release(pipeline, "run-1", [make_result(pipeline)])
+
+    def see_less(tables: Tables) -> None:
+        for row in tables["observation"]:
+            if row["zone_id"] == "a":
+                row["coverage"] = 0.85
+
+    release(pipeline, "run-2", [make_result(pipeline, change=see_less, scenes="others")])
+    found = read_all(database_url, "SELECT * FROM revision")
+    assert {
+        (row["zone_id"], row["difference"], row["old_coverage"], row["new_coverage"]) for row in found
+    } == {("a", 0.0, 0.95, 0.85)}
+    assert len(found) == 2
+
+
+def test_another_name_of_a_zone_is_no_revision(pipeline: Pipeline, database_url: str) -> None:
+    release(pipeline, "run-1", [make_result(pipeline)])
+
+    def rename(tables: Tables) -> None:
+        for row in tables["observation"]:
+            row["zone_name"] += " (renamed)"
+
+    assert release(pipeline, "run-2", [make_result(pipeline, change=rename, zone_names="o")]).is_unchanged
+
+
+@pytest.mark.parametrize(
+    ("changes", "causes"),
+    [
+        ({"options": "o", "labels": "o"}, ["options of the prediction"]),
+        ({"scenes": "o", "labels": "o"}, ["scenes"]),
+        ({"labels": "o"}, ["predictions"]),
+        ({"rule": "majority", "period_state": "open"}, ["rule of composing", "state of the period"]),
+        ({}, []),
+    ],
+)
+def test_causes_name_what_decided_otherwise(changes: dict[str, Any], causes: list[str]) -> None:
+    assert make_inputs(**changes).changes(make_inputs()) == causes
 
 
 def test_a_zone_that_vanished_is_gone_from_the_period(pipeline: Pipeline, database_url: str) -> None:

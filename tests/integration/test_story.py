@@ -185,7 +185,7 @@ def test_another_model_or_option_releases_no_half_of_a_period(story: Story, worl
     assert story.csv() == before
     whole = story.run("whole", *JANUARY)
     assert "4 scenes listed, 2 to predict" in whole.notes["plan"]
-    assert "revised figures for 2024-01" in whole.notes["release"]
+    assert "revised figures for 2024-01 (options of the prediction)" in whole.notes["release"]
     assert {row["scene_count"] for row in read_table(story)} == {"4"}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from orthostat import storage
-from orthostat.errors import MissingError, SceneError
+from orthostat.errors import SceneError
 from orthostat.steps import judge
 from tests.integration.story import Story, read_table, run_command, scenes_of, upload_scenes
 
@@ -63,7 +63,7 @@ def test_open_or_not_a_period_never_loses_scenes_to_another_model(story: Story, 
     before = story.csv()
     other = story.write(model={**story.pipeline.model.model_dump(), "chip_size": 128})
     half = other.run("half", "2024-01-16", "2024-02-16")
-    assert "2024-01 is held back: 2 scene(s) of its released figures are among those" in half.notes["judge"]
+    assert "2024-01 is held back: 2 scene(s) of its released figures are of them" in half.notes["judge"]
     assert story.csv() == before
 
 
@@ -131,8 +131,10 @@ def test_a_withdrawn_scene_counts_no_more_until_it_is_restored(story: Story, wor
     assert strip_provenance(story.csv()) == strip_provenance(first)
     with pytest.raises(SceneError, match="has no scene 'SYN_A_20240109'; did you mean 'SYN_A_2024010"):
         run_command("scenes", "withdraw", *of_pipeline, "--scene-id", "SYN_A_20240109", "--reason", "r")
-    with pytest.raises(MissingError, match="there is no object"):
+    with pytest.raises(SceneError, match=f"'{names[0]}' is not withdrawn; withdrawn are: none"):
         run_command("scenes", "restore", *of_pipeline, "--scene-id", names[0])
+    with pytest.raises(SceneError, match="withdrawn without a reason"):
+        run_command("scenes", "withdraw", *of_pipeline, "--scene-id", names[0], "--reason", "  ")
 
 
 def test_a_scene_withdrawn_before_it_was_predicted_is_never_predicted(story: Story, world: Path) -> None:
@@ -142,6 +144,67 @@ def test_a_scene_withdrawn_before_it_was_predicted_is_never_predicted(story: Sto
     )
     run = story.run("first", *JANUARY)
     assert "3 scenes listed, 3 to predict" in run.notes["plan"]
+    assert states(story) == {("2024-01", "closed", "3")}
+
+
+def test_a_period_that_loses_all_its_scenes_loses_its_figures(story: Story, world: Path) -> None:
+    """Counts become empty; estimates, which need no map, stay."""
+    names = upload_scenes(story, world, "2024-01")
+    story.run("first", *JANUARY)
+    estimated = [row["area_m2"] for row in read_table(story) if row["method"] == "STRATIFIED"]
+    for name in names:
+        run_command(
+            *("scenes", "withdraw", "--pipeline", "synthetic", "--scene-id", name, "--reason", "smoke")
+        )
+    run = story.run("without", *JANUARY)
+    assert (
+        "2024-01 has no prediction any more that may be used: its figures are withdrawn" in run.notes["judge"]
+    )
+    assert "revised figures for 2024-01 (scenes)" in run.notes["release"]
+    rows = read_table(story)
+    counts = {
+        (row["area_m2"], row["mapped_area_m2"], row["obs_status"], row["obs_note"], row["coverage"])
+        for row in rows
+        if row["method"] == "MAP_COUNT"
+    }
+    assert counts == {("", "", "O", "nothing was observed", "0")}
+    assert [row["area_m2"] for row in rows if row["method"] == "STRATIFIED"] == estimated
+    assert {row["scene_count"] for row in rows} == {"0"}
+    again = story.run("again", *JANUARY)
+    assert again.notes["release"] == "nothing to release: no period changed"
+
+
+def test_a_scene_withdrawn_at_the_last_moment_is_not_released(story: Story, world: Path) -> None:
+    names = upload_scenes(story, world, "2024-01")
+    plan = story.plan("first", *JANUARY)
+    for uri in plan["work"]:
+        run_command("step", "predict", "--batch", uri)
+    story.step("verify", "first")
+    for uri in story.step("judge", "first")["work"]:
+        run_command("step", "compose", "--work", uri)
+        run_command("step", "tabulate", "--work", uri)
+    story.step("estimate", "first")
+    run_command(
+        *("scenes", "withdraw", "--pipeline", "synthetic", "--scene-id", names[0], "--reason", "smoke")
+    )
+    assert "nothing to release: the inputs of 2024-01" in story.step("release", "first")["note"]
+    story.run("second", *JANUARY)
+    assert states(story) == {("2024-01", "closed", "3")}
+
+
+def test_scenes_that_left_the_archive_and_have_no_prediction_by_a_new_model_are_named(
+    story: Story, world: Path
+) -> None:
+    names = upload_scenes(story, world, "2024-01")
+    story.run("first", *JANUARY)
+    storage.delete(storage.join(story.pipeline.scenes.uri, f"{names[0]}.tif"))
+    other = story.write(model={**story.pipeline.model.model_dump(), "chip_size": 128})
+    run = other.run("other model", *JANUARY)
+    assert (
+        "2024-01 loses 1 scene(s) of its released figures, which have left the archive" in run.notes["judge"]
+    )
+    assert names[0] in run.notes["judge"]
+    assert "(scenes, options of the prediction)" in run.notes["release"]
     assert states(story) == {("2024-01", "closed", "3")}
 
 

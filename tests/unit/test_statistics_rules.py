@@ -26,10 +26,16 @@ def test_a_pixel_count_of_a_partly_seen_zone_stays_experimental_with_the_coverag
     assert published.obs_note.endswith("; coverage 0.9 is below the normal 0.95")
 
 
-@pytest.mark.parametrize("coverage", [0.0, 0.7999])
+@pytest.mark.parametrize("coverage", [0.0001, 0.7999])
 def test_too_little_seen_leaves_the_count_empty_and_names_both_numbers(coverage: float) -> None:
     expected = (None, "O", f"coverage {coverage:.4g} is below 0.8")
     assert publish_map_count(0.0, coverage, RULES) == expected
+
+
+def test_nothing_seen_is_never_published_as_nothing_there() -> None:
+    rules = Publication(min_coverage=0.0)
+    assert publish_map_count(0.0, 0.0, rules) == (None, "O", "nothing was observed")
+    assert publish_map_count(0.0, 1e-9, rules).value == 0.0
 
 
 def test_the_least_coverage_that_is_allowed_is_published() -> None:

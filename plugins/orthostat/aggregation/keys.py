@@ -69,6 +69,11 @@ def list_tiles(layout: Layout, period: str) -> set[str]:
 
 def footing(rule: str, scene: Prediction) -> list[str]:
     """What decides what a scene gives a tile: its rank, and the digests of its files."""
-    clearness, acquired, scene_id, _ = rank_scene(rule, scene)
     objects = [scene.files[DETECTIONS].sha256] if scene.task == OBJECTS else []
-    return [scene_id, acquired.isoformat(), str(clearness), scene.labels.sha256, *objects]
+    return [*rank(rule, scene), scene.labels.sha256, *objects]
+
+
+def rank(rule: str, scene: Prediction) -> list[str]:
+    """What decides whether a scene has the say over another."""
+    clearness, acquired, scene_id, _ = rank_scene(rule, scene)
+    return [scene_id, acquired.isoformat(), str(clearness)]

@@ -46,7 +46,7 @@ def withdraw(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def restore(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Remove the record. Raises StorageError when there is none."""
+    """Remove the record. Raises SceneError when there is none."""
     from orthostat.layout import Layout
     from orthostat.pipelines.load import find_pipeline
     from orthostat.scenes.withdrawals import restore

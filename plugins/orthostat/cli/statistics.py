@@ -76,6 +76,10 @@ def export_statistics(arguments: argparse.Namespace) -> dict[str, Any]:
     from orthostat.statistics.tables import dump_csv, dump_parquet
 
     suffix = arguments.output.rpartition(".")[2].lower()
+    if "://" in arguments.output and not storage.is_s3(arguments.output):
+        raise ReleaseError(
+            f"{arguments.output} is neither a local file nor s3://BUCKET/KEY; give one of them"
+        )
     if suffix not in ("csv", "parquet"):
         raise ReleaseError(f"{arguments.output} is neither .csv nor .parquet; give a file with such a name")
     release, table = _read(arguments)
@@ -94,10 +98,12 @@ def migrate_statistics(arguments: argparse.Namespace) -> str:
 
 def clean_releases(arguments: argparse.Namespace) -> dict[str, Any]:
     """List, and delete when asked to, what belongs to no release."""
-    from orthostat import storage
+    from orthostat import settings, storage
     from orthostat.pipelines.load import find_pipeline
+    from orthostat.statistics.database import migrate
     from orthostat.statistics.publish import find_leftovers
 
+    migrate(settings.database_url())
     leftovers = find_leftovers(find_pipeline(arguments.pipeline))
     if arguments.delete:
         for uri in leftovers:

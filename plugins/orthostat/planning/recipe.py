@@ -37,12 +37,12 @@ def options_sha256(recipe: Recipe) -> str:
 def decide_engine(pipeline: Pipeline) -> EngineName:
     """What `auto` means for the pipeline's bundle. Raises BundleError when no engine can run it."""
     model = pipeline.model
-    description = _describe(pipeline)
+    description = describe_model(pipeline)
     options = resolve_options(description, model.options(), model.bundle)
     return choose_engine("auto", description, options, model.bundle)
 
 
-def _describe(pipeline: Pipeline) -> Description:
+def describe_model(pipeline: Pipeline) -> Description:
     """What the bundle says of itself, kept below the output: no need to fetch it each night."""
     model = pipeline.model
     kept = Layout(pipeline.output).description(model.sha256)

@@ -49,7 +49,6 @@ METADATA = MetaData()
 VERSION_TABLE = "orthostat_migration"
 STATUSES = ("draft", "reviewed", "published")
 _MIGRATION_LOCK = 7_368_001
-_TRANSACTION = text("(pg_current_xact_id()::text::bigint)")
 _TYPES: dict[str, type[Any]] = {"object": Text, "float64": Double, "Int64": BigInteger, "bool": Boolean}
 
 
@@ -80,7 +79,7 @@ RELEASE = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("run_id", Text, nullable=False),
     Column("code_version", Text, nullable=False),
-    Column("created_in", BigInteger, nullable=False, server_default=_TRANSACTION),
+    Column("open_in", BigInteger),
     UniqueConstraint("pipeline", "vintage"),
     CheckConstraint(f"status IN {STATUSES}", name="release_status"),
 )
@@ -115,6 +114,7 @@ REVISION = Table(
     Column("class_id", BigInteger, nullable=False),
     Column("method", Text, nullable=False),
     *(Column(name, Double) for name in ("old_value", "new_value", "difference")),
+    *(Column(name, Double) for name in ("old_coverage", "new_coverage")),
     *(Column(name, Text) for name in ("old_status", "new_status", "cause")),
     PrimaryKeyConstraint("release_id", "period", "indicator", "zone_id", "class_id", "method"),
 )
@@ -136,7 +136,12 @@ def open_database(database_url: str) -> Iterator[Connection]:
             "ORTHOSTAT_DATABASE_URL is no database URL; "
             "write postgresql+psycopg://user:password@host:5432/orthostat"
         ) from error
-    engine = create_engine(url, poolclass=NullPool)
+    if url.get_backend_name() != "postgresql":
+        raise ConfigurationError(
+            f"ORTHOSTAT_DATABASE_URL names a {url.get_backend_name()} database, releases are kept in "
+            "PostgreSQL; write postgresql+psycopg://user:password@host:5432/orthostat"
+        )
+    engine = create_engine(url.set(drivername="postgresql+psycopg"), poolclass=NullPool)
     try:
         connection = engine.connect()
     except OperationalError as error:

@@ -26,9 +26,9 @@ _CONTENT_TYPES = {
     "json": "application/json",
 }
 _REVISIONS = (
-    "SELECT period, indicator, zone_id, class_id, method, old_value, new_value, difference, old_status, "
-    "new_status, cause FROM revision WHERE release_id = :release_id AND period = :period "
-    "ORDER BY indicator, zone_id, class_id, method"
+    "SELECT period, indicator, zone_id, class_id, method, old_value, new_value, difference, old_coverage, "
+    "new_coverage, old_status, new_status, cause FROM revision "
+    "WHERE release_id = :release_id AND period = :period ORDER BY indicator, zone_id, class_id, method"
 )
 
 
@@ -38,6 +38,7 @@ _REVISION_FIELDS = pa.schema(
         ("class_id", pa.int64()),
         ("method", pa.string()),
         *((name, pa.float64()) for name in ("old_value", "new_value", "difference")),
+        *((name, pa.float64()) for name in ("old_coverage", "new_coverage")),
         *((name, pa.string()) for name in ("old_status", "new_status", "cause")),
     ]
 )

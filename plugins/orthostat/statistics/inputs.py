@@ -7,6 +7,7 @@ from orthostat import storage
 _WORDS = {
     "scenes": "scenes",
     "model": "model",
+    "labels": "predictions",
     "options": "options of the prediction",
     "boundaries": "zones",
     "boundary_version": "version of the zones",
@@ -28,7 +29,9 @@ class Inputs(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     scenes: str
-    """Digest of the used predictions: their scenes and files."""
+    """Digest of the used scenes: their images, dates and rank."""
+    labels: str
+    """Digest of the files that the model made of them."""
     model: str
     options: str
     """Digest of what else decides the labels."""
@@ -53,10 +56,13 @@ class Inputs(BaseModel):
         return storage.digest(self.model_dump(mode="json"))
 
     def changes(self, before: "Inputs") -> list[str]:
-        """What is not as it was, in words."""
-        return [words for name, words in _WORDS.items() if getattr(self, name) != getattr(before, name)]
+        """What is not as it was, in words; other labels are named where nothing says why they are others."""
+        changed = [name for name in _WORDS if getattr(self, name) != getattr(before, name)]
+        if {"scenes", "model", "options"}.intersection(changed):
+            changed = [name for name in changed if name != "labels"]
+        return [_WORDS[name] for name in changed]
 
     def has_rules_of(self, other: "Inputs") -> bool:
         """Whether the pipeline, its zones and its sample are the same, whatever the scenes."""
-        of_scenes = {"scenes", "period_state"}
+        of_scenes = {"scenes", "labels", "period_state"}
         return self.model_dump(exclude=of_scenes) == other.model_dump(exclude=of_scenes)

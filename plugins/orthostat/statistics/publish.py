@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
 from orthostat import settings, storage
-from orthostat.errors import MissingError
+from orthostat.errors import MissingError, ReleaseError
 from orthostat.layout import Layout
 from orthostat.pipelines.config import Pipeline
 from orthostat.statistics.database import migrate, open_database
@@ -24,12 +24,12 @@ def publish(pipeline: Pipeline) -> str | None:
     migrate(database_url)
     with open_database(database_url) as connection:
         releases = read_releases(connection, pipeline.name)
-    known = {entry["release_id"] for entry in read_catalog(layout)["releases"]}
-    for release in releases:
-        if release.release_id not in known and not _is_complete(layout, release):
-            write_release(pipeline, release)
     if not releases:
         return None
+    whole = _find_whole(layout)
+    for release in releases:
+        if release.release_id not in whole:
+            write_release(pipeline, release)
     with open_database(database_url) as connection:
         connection.execute(
             text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"),
@@ -49,10 +49,21 @@ def read_catalog(layout: Layout) -> Mapping[str, Any]:
 
 
 def find_leftovers(pipeline: Pipeline) -> list[str]:
-    """URIs of files below `releases/` that belong to no release in the database."""
+    """URIs of files below `releases/` that belong to no release in the database.
+
+    Raises ReleaseError when the catalog names a release that the database does not have: it is another, or
+    an older one, and what is published is no leftover.
+    """
     layout = Layout(pipeline.output)
     with open_database(settings.database_url()) as connection:
         known = {release.release_id for release in read_releases(connection, pipeline.name)}
+    named = [entry["release_id"] for entry in read_catalog(layout)["releases"]]
+    unknown = [release_id for release_id in named if release_id not in known]
+    if unknown:
+        raise ReleaseError(
+            f"{layout.catalog()} names {len(unknown)} release(s) that the database does not have, such as "
+            f"{unknown[-1]}; connect to the database that made them, or remove the catalog if they are void"
+        )
     folder = layout.releases()
     return [
         entry.uri
@@ -62,20 +73,37 @@ def find_leftovers(pipeline: Pipeline) -> list[str]:
     ]
 
 
-def _is_complete(layout: Layout, release: Release) -> bool:
-    return storage.exists(layout.release(release.release_id, "release.json"))
+def _find_whole(layout: Layout) -> set[str]:
+    """Ids of the releases that have all their files; of older ones, which are not current, the last."""
+    sizes = {entry.uri: entry.size_bytes for entry in storage.list_objects(layout.releases())}
+    written = {uri for uri in sizes if uri.endswith("/release.json")}
+    whole = {uri.removeprefix(layout.releases()).partition("/")[0] for uri in written}
+    catalog = read_catalog(layout)
+    known = {entry["release_id"] for entry in catalog["releases"]}
+    expected = [(entry["release_id"], entry["uri"], entry["files"]) for entry in catalog["periods"].values()]
+    for release_id in whole - known:
+        described = storage.read_json(layout.release(release_id, "release.json"))
+        for period, entry in described["periods"].items():
+            expected.append((release_id, layout.release(release_id, period), entry["files"]))
+    broken = {
+        release_id
+        for release_id, folder, files in expected
+        if any(sizes.get(storage.join(folder, name)) != facts["size_bytes"] for name, facts in files.items())
+    }
+    return whole - broken
 
 
 def _make_catalog(connection: Connection, pipeline: Pipeline) -> dict[str, Any]:
     """The releases whose files are all there, and where each period's figures lie as of the last of them."""
     layout = Layout(pipeline.output)
-    before = read_catalog(layout)
-    known = {entry["release_id"] for entry in before["releases"]}
+    before, whole = read_catalog(layout), _find_whole(layout)
     releases = []
     for release in read_releases(connection, pipeline.name):
-        if release.release_id not in known and not _is_complete(layout, release):
+        if release.release_id not in whole:
             break  # another process is writing it, and the catalog after it
         releases.append(release)
+    if not releases:
+        return {**before, "pipeline": pipeline.name, "title": pipeline.title, "current": None}
     return {
         "pipeline": pipeline.name,
         "title": pipeline.title,

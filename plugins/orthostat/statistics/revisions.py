@@ -3,32 +3,42 @@
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
+from orthostat.statistics.schema import OBSERVATIONS, PROVENANCE
 from orthostat.statistics.vintages import Release
 
-_RECORD = """
+_KEY = ("indicator", "zone_id", "class_id", "method")
+_COMPARED = [
+    name
+    for name in OBSERVATIONS.columns
+    if name not in PROVENANCE and name not in (OBSERVATIONS.unique or [])
+]
+"""What a row says besides its key and where it comes from: as `tables.digest_figures` takes it."""
+_RECORD = f"""
 WITH old AS (
-    SELECT o.indicator, o.zone_id, o.class_id, o.method, o.obs_status AS status,
-        coalesce(o.area_m2, o.object_count) AS value, o.ci_lower_m2, o.ci_upper_m2
+    SELECT o.*, coalesce(o.area_m2, o.object_count) AS value
     FROM observation o JOIN vintage_period held USING (release_id, period)
     WHERE held.pipeline = :pipeline AND held.as_of = :before AND o.period = :period
 ), new AS (
-    SELECT indicator, zone_id, class_id, method, obs_status AS status,
-        coalesce(area_m2, object_count) AS value, ci_lower_m2, ci_upper_m2
-    FROM observation WHERE release_id = :release_id AND period = :period
+    SELECT o.*, coalesce(o.area_m2, o.object_count) AS value
+    FROM observation o WHERE release_id = :release_id AND period = :period
 )
-INSERT INTO revision
-SELECT :release_id, :period, indicator, zone_id, class_id, method,
-    old.value, new.value, new.value - old.value, old.status, new.status, :cause
-FROM old FULL JOIN new USING (indicator, zone_id, class_id, method)
-WHERE (old.value, old.status, old.ci_lower_m2, old.ci_upper_m2)
-    IS DISTINCT FROM (new.value, new.status, new.ci_lower_m2, new.ci_upper_m2)
+INSERT INTO revision (
+    release_id, period, {", ".join(_KEY)}, old_value, new_value, difference,
+    old_coverage, new_coverage, old_status, new_status, cause
+)
+SELECT :release_id, :period, {", ".join(_KEY)}, old.value, new.value, new.value - old.value,
+    old.coverage, new.coverage, old.obs_status, new.obs_status, :cause
+FROM old FULL JOIN new USING ({", ".join(_KEY)})
+WHERE ({", ".join(f"old.{name}" for name in _COMPARED)})
+    IS DISTINCT FROM ({", ".join(f"new.{name}" for name in _COMPARED)})
 """
 
 
 def record_revisions(connection: Connection, new: Release, period: str, cause: str) -> None:
     """Write the differences of a period between the vintage before and `new`, whose rows are there.
 
-    A figure that appears or vanishes has no difference; one whose interval or status alone changed has 0.
+    A figure that appears or vanishes has no difference; one of which something else changed, such as its
+    interval, its status or its coverage, has 0.
     """
     connection.execute(
         text(_RECORD),

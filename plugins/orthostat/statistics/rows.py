@@ -122,7 +122,7 @@ def build_accuracy(
 
 def _mapped(zone: ZoneAreas, class_id: int, rules: Publication) -> Row:
     """What was mapped; nothing where too little was seen, or a withheld figure could be read from it."""
-    is_shown = zone.coverage >= rules.min_coverage
+    is_shown = zone.coverage > 0 and zone.coverage >= rules.min_coverage
     if zone.objects is None:
         area_m2 = zone.classes.get(class_id, 0.0) if is_shown else None
         return {"indicator": AREA, "mapped_area_m2": area_m2, "mapped_count": None}

@@ -29,7 +29,9 @@ def publish_map_count(
 
     `mapped` is an area in m2 or a number of objects, `coverage` the observed share of the zone's area.
     """
-    if coverage < rules.min_coverage:
+    if coverage == 0:
+        return Published(None, "O", "nothing was observed")
+    if coverage < rules.min_coverage or mapped is None:
         return Published(None, "O", _too_little_seen(coverage, rules))
     notes = [
         f"{counted} count: no reference sample behind it, no interval",

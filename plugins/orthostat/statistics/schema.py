@@ -50,9 +50,18 @@ ZONE = "zone"
 OPEN = "open"
 CLOSED = "closed"
 PROVENANCE = frozenset(
-    ["inputs_sha256", "code_version", "model_sha256", "boundary_version", "sample_id", "scene_count"]
+    [
+        "inputs_sha256",
+        "code_version",
+        "model_sha256",
+        "boundary_version",
+        "sample_id",
+        "scene_count",
+        "zone_name",
+    ]
 )
-"""Columns that say where a figure comes from: when nothing else differs, it is the same figure."""
+"""Columns that say where a figure comes from, or what its zone is called: when nothing else differs, it is
+the same figure."""
 
 
 def _text(description: str, allowed: Iterable[str] | None = None, *, nullable: bool = False) -> Column:

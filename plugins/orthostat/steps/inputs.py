@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from orthostat import storage
 from orthostat.aggregation.boundaries import Boundaries
-from orthostat.aggregation.keys import COMPOSE_VERSION, TABULATE_VERSION, footing
+from orthostat.aggregation.keys import COMPOSE_VERSION, TABULATE_VERSION, footing, rank
 from orthostat.estimation.estimate import ESTIMATE_VERSION
 from orthostat.estimation.reference import Reference
 from orthostat.pipelines.config import Pipeline
@@ -34,7 +34,8 @@ def collect_inputs(
     names = {"grid", "rule", "merge_threshold", "publication"}
     rules = pipeline.model_dump(mode="json", include=names)
     return Inputs(
-        scenes=storage.digest(sorted(footing(pipeline.rule, one) for one in used)),
+        scenes=storage.digest(sorted([*rank(pipeline.rule, one), one.source_etag] for one in used)),
+        labels=storage.digest(sorted(footing(pipeline.rule, one) for one in used)),
         model=pipeline.model.sha256,
         options=options_sha256(pipeline_recipe(pipeline)),
         boundaries=boundaries.digest(),

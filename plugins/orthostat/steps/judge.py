@@ -16,6 +16,7 @@ from orthostat.pipelines.config import Pipeline
 from orthostat.pipelines.window import Window, period_of, period_window
 from orthostat.planning.manifest import write_manifest
 from orthostat.planning.plan import Plan, pipeline_ledger
+from orthostat.planning.recipe import describe_model
 from orthostat.scenes.archive import Listing, list_scenes
 from orthostat.scenes.ledger import Ledger
 from orthostat.scenes.scene import Scene
@@ -114,12 +115,14 @@ def _judge(bench: _Bench, period: str) -> tuple[list[Judged], PeriodWork | None,
         pipeline, period, bench.boundaries, bench.reference, predictions, is_open=waits_for is not None
     )
     before = bench.released.get(period)
-    remark = _find_obstacle(pipeline, waits_for, used, before, scenes, ledger)
+    remark = _find_obstacle(pipeline, waits_for, before, scenes, ledger)
     found = Judgement(run_id=plan.run_id, inputs=inputs, remark=remark)
     write_manifest(plan.layout.period(period, "judgement.json"), found)
     if before is not None and inputs.sha256 in before.known:
         return judged, None, None
-    return judged, None if remark or not used else _plan_period(bench, period, inputs, used), remark
+    if remark or (not used and before is None):
+        return judged, None, remark
+    return judged, _plan_period(bench, period, inputs, used), _tell_losses(before, used, archive)
 
 
 def _find_open(window: Window, scenes: Sequence[Scene], ledger: Ledger) -> str | None:
@@ -142,7 +145,6 @@ def _find_lacking(scenes: Sequence[Scene], ledger: Ledger) -> list[str]:
 def _find_obstacle(
     pipeline: Pipeline,
     waits_for: str | None,
-    used: Sequence[Judged],
     before: ReleasedPeriod | None,
     scenes: Sequence[Scene],
     ledger: Ledger,
@@ -153,10 +155,23 @@ def _find_obstacle(
     if before is not None:
         lost = before.scene_ids.intersection(_find_lacking(scenes, ledger))
         if lost:
-            return f"is held back: {len(lost)} scene(s) of its released figures are among those; {waits_for}"
-        if not used:
-            return "has no prediction that may be used; the released figures stand"
+            return f"is held back: {len(lost)} scene(s) of its released figures are of them; {waits_for}"
     return None
+
+
+def _tell_losses(before: ReleasedPeriod | None, used: Sequence[Judged], archive: Listing) -> str | None:
+    """What a person should know of scenes that released figures rest on and nobody can predict again."""
+    if before is None:
+        return None
+    if not used:
+        return "has no prediction any more that may be used: its figures are withdrawn"
+    gone = sorted(before.scene_ids - {one.prediction.scene_id for one in used} - archive.acquired.keys())
+    if not gone:
+        return None
+    return (
+        f"loses {len(gone)} scene(s) of its released figures, which have left the archive and have no "
+        f"prediction by the present model and options: {', '.join(gone[:3])}"
+    )
 
 
 def _refuse_sampled_objects(pipeline: Pipeline, used: Sequence[Judged]) -> None:
@@ -168,8 +183,9 @@ def _refuse_sampled_objects(pipeline: Pipeline, used: Sequence[Judged]) -> None:
 
 
 def _plan_period(bench: _Bench, period: str, inputs: Inputs, used: Sequence[Judged]) -> PeriodWork:
-    """Write the manifests of one period's pods."""
+    """Write the manifests of one period's pods; none where nothing is left to compose."""
     plan = bench.plan
+    model = describe_model(plan.pipeline) if not used else used[0].prediction
     pairs = [(one.item_uri, one.prediction) for one in used]
     boundaries = bench.boundaries_uri, bench.boundaries
     tiles = plan_work(plan.pipeline, period, pairs, boundaries, list_tiles(plan.layout, period))
@@ -189,8 +205,8 @@ def _plan_period(bench: _Bench, period: str, inputs: Inputs, used: Sequence[Judg
             )
             for one in used
         ),
-        task=used[0].prediction.task,
-        classes=used[0].prediction.classes,
+        task=model.task,
+        classes=model.classes,
         boundaries_uri=bench.boundaries_uri,
         tiles=tuple(tiles.tasks),
         work_uris=tuple(uris),

@@ -4,9 +4,11 @@ from orthostat.aggregation.boundaries import store_boundaries
 from orthostat.estimation.reference import Reference
 from orthostat.pipelines.load import find_pipeline
 from orthostat.planning.plan import Plan
+from orthostat.scenes.withdrawals import read_withdrawals
 from orthostat.statistics.publish import publish
 from orthostat.statistics.release import release
 from orthostat.statistics.result import PeriodResult, read_result
+from orthostat.statistics.schema import LINEAGE
 from orthostat.steps.estimate import result_uri
 from orthostat.steps.inputs import collect_inputs
 from orthostat.steps.work import read_judgement, read_run_work
@@ -15,10 +17,10 @@ from orthostat.steps.work import read_judgement, read_run_work
 def release_run(plan: Plan) -> str:
     """Release the changed periods of a run; returns a sentence that says what came of it.
 
-    What may be released is decided by the pipeline file as it is now, and by the latest judgement of each
-    period, whichever run made it: a period to which another run has meanwhile added scenes is left to that
-    run, and an old run whose step is cleared cannot bring an older model's figures back. Raises
-    ConfigurationError when the pipeline's file is gone.
+    What may be released is decided by the pipeline file and the withdrawn scenes as they are now, and by the
+    latest judgement of each period, whichever run made it: a period to which another run has meanwhile added
+    scenes is left to that run, and an old run whose step is cleared cannot bring an older model's figures
+    back. Raises ConfigurationError when the pipeline's file is gone.
     """
     periods = read_run_work(plan).periods
     present = find_pipeline(plan.pipeline.name)
@@ -27,9 +29,12 @@ def release_run(plan: Plan) -> str:
         return "nothing to release: no period changed"
     _, boundaries = store_boundaries(present)
     reference = Reference(present.sample) if present.sample else None
+    withdrawn = set(read_withdrawals(plan.layout))
 
     def is_current(result: PeriodResult) -> bool:
         latest = read_judgement(plan.layout, result.period)
+        if withdrawn.intersection(result.read(LINEAGE)["scene_id"].to_pylist()):
+            return False
         rules = collect_inputs(present, result.period, boundaries, reference)
         return latest.inputs == result.inputs and latest.remark is None and rules.has_rules_of(result.inputs)
 

@@ -1,4 +1,8 @@
-"""A sealed ledger: what decided each period, what was revised and why, and no way to add to a release later.
+"""A sealed ledger: what decided each period, what was revised and why, no way to add to a release later.
+
+A release is open in the transaction that makes it (`open_in`), and closed by a trigger when that commits:
+what a restored database remembers of transactions opens nothing. Functions look for tables in `public` first,
+or a temporary table could stand in for `release`.
 
 Released rows stay as they are. Whether their periods were complete was not kept: they are called open. Two
 roles that own nothing are given their rights: `orthostat_writer` releases, `orthostat_reader` reads.
@@ -12,7 +16,7 @@ branch_labels = None
 depends_on = None
 
 TABLES = """
-ALTER TABLE release ADD COLUMN created_in bigint NOT NULL DEFAULT (pg_current_xact_id()::text::bigint);
+ALTER TABLE release ADD COLUMN open_in bigint;
 ALTER TABLE release_period
     ADD COLUMN inputs jsonb,
     ADD COLUMN cause text,
@@ -39,6 +43,8 @@ CREATE TABLE revision (
     old_value double precision,
     new_value double precision,
     difference double precision,
+    old_coverage double precision,
+    new_coverage double precision,
     old_status text,
     new_status text,
     cause text,
@@ -47,7 +53,8 @@ CREATE TABLE revision (
 """
 
 TRIGGERS = """
-CREATE FUNCTION orthostat_check_release() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION orthostat_check_release() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = public, pg_temp AS $$
 DECLARE
     latest record;
 BEGIN
@@ -63,18 +70,29 @@ BEGIN
     IF NEW.status <> 'draft' THEN
         RAISE EXCEPTION 'release % begins as %; every release begins as draft', NEW.release_id, NEW.status;
     END IF;
-    NEW.created_in := pg_current_xact_id()::text::bigint;
+    NEW.open_in := pg_current_xact_id()::text::bigint;
     NEW.created_at := now();
     RETURN NEW;
 END $$;
 CREATE TRIGGER check_release BEFORE INSERT ON release
     FOR EACH ROW EXECUTE FUNCTION orthostat_check_release();
 
-CREATE OR REPLACE FUNCTION orthostat_refuse_release_change() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION orthostat_close_release() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = public, pg_temp AS $$
+BEGIN
+    UPDATE release SET open_in = NULL WHERE release_id = NEW.release_id;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER close_release AFTER INSERT ON release DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION orthostat_close_release();
+
+CREATE OR REPLACE FUNCTION orthostat_refuse_release_change() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = public, pg_temp AS $$
 DECLARE
     steps text[] := ARRAY['draft', 'reviewed', 'published'];
 BEGIN
-    IF to_jsonb(OLD) - 'status' IS DISTINCT FROM to_jsonb(NEW) - 'status' THEN
+    IF to_jsonb(OLD) - 'status' - 'open_in' IS DISTINCT FROM to_jsonb(NEW) - 'status' - 'open_in'
+        OR NEW.open_in IS NOT NULL THEN
         RAISE EXCEPTION 'release % is append-only: only its status may change; publish a new release',
             OLD.release_id;
     END IF;
@@ -86,14 +104,15 @@ BEGIN
     RETURN NEW;
 END $$;
 
-CREATE FUNCTION orthostat_seal() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION orthostat_seal() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = public, pg_temp AS $$
 DECLARE
     wrong text;
 BEGIN
     SELECT a.release_id INTO wrong FROM (SELECT DISTINCT release_id FROM added) a
         WHERE NOT EXISTS (
             SELECT FROM release r
-            WHERE r.release_id = a.release_id AND r.created_in = pg_current_xact_id()::text::bigint
+            WHERE r.release_id = a.release_id AND r.open_in = pg_current_xact_id()::text::bigint
         ) LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION
