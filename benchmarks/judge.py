@@ -4,7 +4,7 @@ Scenes and predictions are made up, on a mosaic of 400 places, over two years, o
 S3 is a dictionary that answers at once: what is measured is Orthostat's. Judging reads the ledger, the copies
 of the Items as a nightly run leaves them and the archive's listing, gives every verdict, digests the inputs
 and plans the tiles; releasing reads the judgement, not the Items. Each size runs in a process of its own:
-seconds, and peak memory in GB.
+seconds, and peak memory in GB; `start_s` is what the step takes to start.
 """
 
 import argparse
@@ -192,8 +192,18 @@ def main() -> None:
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         names = ("wall_s", "cpu_s", "peak_gb_before", "peak_gb")
         found[items] = dict(zip(names, (round(value, 2) for value in json.loads(done.stdout)), strict=True))
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import orthostat.steps.judge"], check=True)
+    start_s = time.perf_counter() - began
     few, many = (found[items]["wall_s"] for items in arguments.items)
-    print(json.dumps({"items": found, "ratio": round(many / few, 1), "limits": LIMITS}, indent=2))
+    result = {
+        "items": found,
+        "start_s": round(start_s, 2),
+        "ratio": round(many / few, 1),
+        "ratio_with_start": round((start_s + many) / (start_s + few), 1),
+        "limits": LIMITS,
+    }
+    print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from orthostat.statistics.inputs import Inputs
 from orthostat.statistics.release import release
 from orthostat.statistics.result import PeriodResult, read_result, write_result
 from orthostat.statistics.schema import ACCURACY, LINEAGE, OBSERVATIONS
-from orthostat.statistics.tables import arrow_schema, dump_csv, dump_parquet
+from orthostat.statistics.tables import arrow_schema, digest_tables, dump_csv, dump_parquet
 
 PERIODS = [f"{year}" for year in range(2010, 2020)]
 LIMITS = {"ratio": 1.5, "peak_gb": 2.0}
@@ -122,7 +122,14 @@ def store_results(folder: Path, rows: int) -> None:
             ACCURACY.name: arrow_schema(ACCURACY).empty_table(),
             LINEAGE.name: pa.Table.from_pylist([scene], arrow_schema(LINEAGE)),
         }
-        write_result(PeriodResult(period=period, inputs=inputs, uri=uri, boundaries_uri="none"), tables)
+        result = PeriodResult(
+            period=period,
+            inputs=inputs,
+            uri=uri,
+            figures_sha256=digest_tables(tables),
+            boundaries_uri="none",
+        )
+        write_result(result, tables)
 
 
 def read_results(folder: Path) -> list[PeriodResult]:

@@ -1,5 +1,6 @@
 """Coordinate systems, and whether areas may be measured in them."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,15 @@ _LATTICE = 9
 def parse_crs(crs: Any) -> CRS:
     """Anything that pyproj understands, as a CRS. Raises GridError when it does not."""
     try:
-        return CRS.from_user_input(crs)
+        return _parse(crs) if isinstance(crs, str) else CRS.from_user_input(crs)
     except CRSError as error:
         raise GridError(f"'{crs}' is no coordinate system; write e.g. EPSG:32621") from error
+
+
+@lru_cache(1000)
+def _parse(crs: str) -> CRS:
+    """A CRS is immutable, and making one takes a while."""
+    return CRS.from_user_input(crs)
 
 
 def parse_projected(crs: Any) -> CRS:

@@ -283,6 +283,18 @@ def test_a_result_survives_its_way_through_s3(pipeline: Pipeline) -> None:
     assert read_result(storage.join(result.uri, "result.json")) == result
 
 
+def test_tables_that_are_not_those_that_were_estimated_are_not_released(
+    pipeline: Pipeline, database_url: str
+) -> None:
+    result, other = make_result(pipeline), make_result(pipeline, water_m2=260_000.0)
+    name = "observation.parquet"
+    data = storage.read_bytes(storage.join(other.uri, name))
+    storage.write_bytes(storage.join(result.uri, name), data)
+    with pytest.raises(ReleaseError, match=r"2024-01 under .* are not those that were estimated"):
+        release(pipeline, "run-1", [result])
+    assert read_all(database_url, "SELECT * FROM release") == []
+
+
 def break_schema(tables: Tables) -> None:
     tables["observation"][0]["coverage"] = 2.0
 

@@ -1,5 +1,7 @@
 """The rules of judging: pure functions of an Item's facts, each giving a reason or nothing."""
 
+from functools import lru_cache
+
 from rasterio.warp import transform_bounds
 
 from orthostat.judgement.facts import is_detector, observed_m2, shares
@@ -32,7 +34,7 @@ def reasons_to_refuse(prediction: Prediction, rules: Judgement, zone_bounds: Bou
             f"valid fraction {prediction.valid_fraction:.3f} is below min_valid_fraction "
             f"{rules.min_valid_fraction}"
         )
-    bounds = transform_bounds(prediction.crs, "EPSG:4326", *prediction.bounds)
+    bounds = _to_degrees(prediction.crs, prediction.bounds)
     if not _overlap(bounds, zone_bounds):
         place = ", ".join(f"{degrees:.3f}" for degrees in bounds)
         west, south, east, north = zone_bounds
@@ -49,9 +51,9 @@ def reasons_to_flag(prediction: Prediction, history: History, rules: Judgement) 
         return []
     if is_detector(prediction):
         return _flag_densities(prediction, history, rules.max_density_factor)
-    reasons = []
+    reasons, found = [], shares(prediction)
     for label_class in prediction.classes:
-        share = shares(prediction).get(label_class.class_id, 0.0)
+        share = found.get(label_class.class_id, 0.0)
         usual = history.median(label_class.class_id)
         if abs(share - usual) > rules.max_share_change:
             reasons.append(
@@ -79,6 +81,13 @@ def _flag_densities(prediction: Prediction, history: History, factor: float) -> 
 def _found(prediction: Prediction) -> dict[int, int]:
     """Objects, or else pixels, per class id."""
     return (prediction.counts or {}) if is_detector(prediction) else prediction.histogram
+
+
+@lru_cache(100_000)
+def _to_degrees(crs: str | None, bounds: Bounds) -> Bounds:
+    """Scenes of an archive often lie on the same places again."""
+    west, south, east, north = transform_bounds(crs, "EPSG:4326", *bounds)
+    return west, south, east, north
 
 
 def _overlap(one: Bounds, other: Bounds) -> bool:

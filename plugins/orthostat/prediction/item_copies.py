@@ -3,6 +3,7 @@
 import gzip
 import zlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -12,6 +13,7 @@ from orthostat.prediction.item import Prediction
 from orthostat.prediction.stac import read_predictions
 from orthostat.scenes.ledger import Ledger
 
+_READERS = 16
 _Copies = dict[str, tuple[str, Prediction]]
 """Etag and content of Items, by URI."""
 _FORMAT = TypeAdapter(_Copies)
@@ -23,16 +25,31 @@ def read_items(ledger: Ledger) -> Iterator[tuple[str, Prediction]]:
     The Items stay the truth: a copy counts only for an Item whose etag it holds. Those that a day's copy
     lacks are read one by one, and the copy is written again. Raises StorageError when one cannot be read.
     """
-    for folder, etags in _group_by_day(ledger).items():
-        uri = storage.join(folder, "items.json.gz")
-        copies = _read_copies(uri)
-        fresh = {item: copies[item] for item, etag in etags.items() if copies.get(item, ("",))[0] == etag}
-        lacking = sorted(etags.keys() - fresh.keys())
-        if lacking:
-            found = zip(lacking, read_predictions(lacking), strict=True)
-            fresh |= {item: (etags[item], prediction) for item, prediction in found}
-            storage.write_bytes(uri, gzip.compress(_FORMAT.dump_json(fresh), 6, mtime=0), "application/gzip")
-        yield from ((item, fresh[item][1]) for item in sorted(etags))
+    days = list(_group_by_day(ledger).items())
+    with ThreadPoolExecutor(_READERS) as readers:
+        for start in range(0, len(days), _READERS):  # so many at once, and no more in memory
+            some = days[start : start + _READERS]
+            copies = readers.map(_read_copies, [_uri(folder) for folder, _ in some])
+            for (folder, etags), found in zip(some, copies, strict=True):
+                yield from _bring_up_to_date(folder, etags, found)
+
+
+def _bring_up_to_date(
+    folder: str, etags: Mapping[str, str], copies: _Copies
+) -> Iterator[tuple[str, Prediction]]:
+    """The Items of a day, from its copies where these are theirs."""
+    fresh = {item: copies[item] for item, etag in etags.items() if copies.get(item, ("",))[0] == etag}
+    lacking = sorted(etags.keys() - fresh.keys())
+    if lacking:
+        found = zip(lacking, read_predictions(lacking), strict=True)
+        fresh |= {item: (etags[item], prediction) for item, prediction in found}
+        data = gzip.compress(_FORMAT.dump_json(fresh), 6, mtime=0)
+        storage.write_bytes(_uri(folder), data, "application/gzip")
+    yield from ((item, fresh[item][1]) for item in sorted(etags))
+
+
+def _uri(folder: str) -> str:
+    return storage.join(folder, "items.json.gz")
 
 
 def _group_by_day(ledger: Ledger) -> Mapping[str, dict[str, str]]:

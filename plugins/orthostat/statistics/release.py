@@ -2,7 +2,9 @@
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +24,7 @@ from orthostat.statistics.inputs import Inputs
 from orthostat.statistics.result import PeriodResult
 from orthostat.statistics.revisions import record_revisions
 from orthostat.statistics.schema import ACCURACY, LINEAGE, OBSERVATIONS
-from orthostat.statistics.tables import digest_figures
+from orthostat.statistics.tables import digest_tables
 from orthostat.statistics.vintages import HeldPeriod, Release, read_periods, read_releases
 
 log = logging.getLogger(__name__)
@@ -51,12 +53,11 @@ class ReleaseSummary(BaseModel):
 
 
 @dataclass(frozen=True)
-class _Checked:
-    """A result whose tables keep their schemas."""
+class _Changed:
+    """A result whose figures are not the current ones."""
 
     result: PeriodResult
-    figures_sha256: str
-    cause: str | None = None
+    cause: str | None
     """What decided otherwise than in the release before; None for first figures."""
 
 
@@ -75,7 +76,7 @@ def release(
     Raises ReleaseError when a table breaks its schema or the database does not answer, StorageError when a
     table is missing.
     """
-    checked = _check_results(pipeline, results)
+    _refuse_twice(results)
     database_url = settings.database_url()
     database.migrate(database_url)
     with database.open_database(database_url) as connection:
@@ -86,14 +87,14 @@ def release(
         releases = read_releases(connection, pipeline.name)
         previous = releases[-1] if releases else None
         held = {entry.period: entry for entry in read_periods(connection, previous)} if previous else {}
-        stale = [one.result.period for one in checked if not is_current(one.result)]
-        waiting = [one for one in checked if one.result.period not in stale]
+        stale = [result.period for result in results if not is_current(result)]
+        waiting = [result for result in results if result.period not in stale]
         changed = _select_changed(waiting, held)
-        _confirm(connection, run_id, [one for one in waiting if one.result.period not in changed], held)
+        _confirm(connection, run_id, [one for one in waiting if one.period not in changed], held)
         if not changed:
             return _summarise_unchanged(pipeline, previous, stale)
         new = _describe_release(pipeline, previous, changed)
-        _insert(connection, new, run_id, changed)
+        _insert(connection, pipeline, new, run_id, changed)
     log.info("released %s of %s: %s", new.release_id, pipeline.name, new.reason)
     return ReleaseSummary(
         pipeline=pipeline.name,
@@ -107,20 +108,27 @@ def release(
     )
 
 
-def _check_results(pipeline: Pipeline, results: Sequence[PeriodResult]) -> list[_Checked]:
-    """The results, each table checked against its schema, one at a time."""
-    checked: dict[str, _Checked] = {}
-    for result in results:
-        if result.period in checked:
-            raise ReleaseError(f"period {result.period} stands twice in the results; give each period once")
-        digests = []
-        for schema in SCHEMAS:
-            table = check_table(result.read(schema), schema)
-            _check_identity(pipeline, result, table, schema)
-            if schema is not LINEAGE:
-                digests.append(digest_figures(table, schema))
-        checked[result.period] = _Checked(result, storage.digest(digests))
-    return list(checked.values())
+def _refuse_twice(results: Sequence[PeriodResult]) -> None:
+    counts = Counter(result.period for result in results)
+    twice = sorted(period for period, count in counts.items() if count > 1)
+    if twice:
+        raise ReleaseError(f"period {', '.join(twice)} stands twice in the results; give each period once")
+
+
+def _load(pipeline: Pipeline, result: PeriodResult) -> list[tuple[DataFrameSchema, pa.Table]]:
+    """The tables of a result, each checked against its schema."""
+    tables = []
+    for schema in SCHEMAS:
+        table = check_table(result.read(schema), schema)
+        _check_identity(pipeline, result, table, schema)
+        tables.append((schema, table))
+    found = digest_tables({schema.name: table for schema, table in tables})
+    if found != result.figures_sha256:
+        raise ReleaseError(
+            f"the tables of {result.period} under {result.uri} are not those that were estimated "
+            f"({found[:12]}, estimated were {result.figures_sha256[:12]}); estimate the period again"
+        )
+    return tables
 
 
 def _check_identity(
@@ -138,26 +146,26 @@ def _check_identity(
             )
 
 
-def _select_changed(checked: Sequence[_Checked], held: Mapping[str, HeldPeriod]) -> dict[str, _Checked]:
+def _select_changed(results: Sequence[PeriodResult], held: Mapping[str, HeldPeriod]) -> dict[str, _Changed]:
     """The periods whose figures are not the current ones, with what is behind it."""
     changed = {}
-    for one in checked:
-        before = held.get(one.result.period)
+    for result in results:
+        before = held.get(result.period)
         if before is None:
-            changed[one.result.period] = one
-        elif before.figures_sha256 != one.figures_sha256:
-            causes = one.result.inputs.changes(before.inputs) if before.inputs else []
+            changed[result.period] = _Changed(result, None)
+        elif before.figures_sha256 != result.figures_sha256:
+            causes = result.inputs.changes(before.inputs) if before.inputs else []
             cause = ", ".join(causes) or "figures from before causes were kept"
-            changed[one.result.period] = _Checked(one.result, one.figures_sha256, cause)
+            changed[result.period] = _Changed(result, cause)
     return changed
 
 
 def _confirm(
-    connection: Connection, run_id: str, equal: Sequence[_Checked], held: Mapping[str, HeldPeriod]
+    connection: Connection, run_id: str, equal: Sequence[PeriodResult], held: Mapping[str, HeldPeriod]
 ) -> None:
     """Record that other inputs gave a release's figures once more, so that nobody computes them again."""
-    for one in equal:
-        before, inputs = held[one.result.period], one.result.inputs
+    for result in equal:
+        before, inputs = held[result.period], result.inputs
         if before.inputs_sha256 != inputs.sha256:
             connection.execute(
                 text(
@@ -175,7 +183,7 @@ def _confirm(
 
 
 def _describe_release(
-    pipeline: Pipeline, previous: Release | None, changed: Mapping[str, _Checked]
+    pipeline: Pipeline, previous: Release | None, changed: Mapping[str, _Changed]
 ) -> Release:
     """The new release; its id follows from its content and the release before, never from the time."""
     vintage = previous.vintage + 1 if previous else 1
@@ -185,34 +193,55 @@ def _describe_release(
     for cause in sorted({one.cause for one in changed.values() if one.cause is not None}):
         revised = [period for period in sorted(changed) if changed[period].cause == cause]
         parts.append(f"revised figures for {', '.join(revised)} ({cause})")
-    content = {period: [one.figures_sha256, one.result.inputs.sha256] for period, one in changed.items()}
+    content = {
+        period: [one.result.figures_sha256, one.result.inputs.sha256] for period, one in changed.items()
+    }
     digest = storage.digest({"pipeline": pipeline.name, "supersedes": supersedes, "periods": content})
     return Release(
         f"v{vintage}-{layout.short(digest)}", pipeline.name, vintage, supersedes, "; ".join(parts), "draft"
     )
 
 
-def _insert(connection: Connection, new: Release, run_id: str, changed: Mapping[str, _Checked]) -> None:
+def _insert(
+    connection: Connection,
+    pipeline: Pipeline,
+    new: Release,
+    run_id: str,
+    changed: Mapping[str, _Changed],
+) -> None:
+    """Write the release; a period is checked while the one before is written, and a wrong one ends it all."""
     row: dict[str, Any] = {**vars(new), "run_id": run_id, "code_version": __version__}
     connection.execute(database.RELEASE.insert(), row)
-    for period, one in sorted(changed.items()):
-        result = one.result
-        connection.execute(
-            database.RELEASE_PERIOD.insert(),
-            {
-                "release_id": new.release_id,
-                "period": period,
-                "inputs_sha256": result.inputs.sha256,
-                "inputs": result.inputs.model_dump(mode="json"),
-                "cause": one.cause,
-                "figures_sha256": one.figures_sha256,
-                "result_uri": storage.join(result.uri, "result.json"),
-            },
-        )
-        for schema in SCHEMAS:
-            copy_in(connection, schema, new.release_id, result.read(schema))
-        if one.cause is not None:
-            record_revisions(connection, new, period, one.cause)
+    entries = [changed[period] for period in sorted(changed)]
+    with ThreadPoolExecutor(1) as checker:
+        pending = checker.submit(_load, pipeline, entries[0].result)
+        for number, one in enumerate(entries, start=1):
+            tables = pending.result()
+            if number < len(entries):
+                pending = checker.submit(_load, pipeline, entries[number].result)
+            _insert_period(connection, new, one, tables)
+
+
+def _insert_period(
+    connection: Connection, new: Release, one: _Changed, tables: Sequence[tuple[DataFrameSchema, pa.Table]]
+) -> None:
+    result = one.result
+    connection.execute(
+        database.RELEASE_PERIOD.insert(),
+        {
+            "release_id": new.release_id,
+            "period": result.period,
+            "inputs_sha256": result.inputs.sha256,
+            "inputs": result.inputs.model_dump(mode="json"),
+            "cause": one.cause,
+            "figures_sha256": result.figures_sha256,
+            "result_uri": storage.join(result.uri, "result.json"),
+        },
+    )
+    for schema, table in tables:
+        copy_in(connection, schema, new.release_id, table)
+    if one.cause is not None:
+        record_revisions(connection, new, result.period, one.cause)
 
 
 def _to_json(inputs: Inputs) -> str:

@@ -24,6 +24,8 @@ class PeriodResult(BaseModel):
     inputs: Inputs
     uri: str
     """Folder of the result."""
+    figures_sha256: str
+    """Digest of the figures (`tables.digest_tables`)."""
     boundaries_uri: str
     """The zones, as they were projected to the grid."""
     tile_uris: tuple[str, ...] = ()

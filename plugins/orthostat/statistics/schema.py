@@ -65,7 +65,7 @@ the same figure."""
 
 
 def _text(description: str, allowed: Iterable[str] | None = None, *, nullable: bool = False) -> Column:
-    checks = [Check.str_length(min_value=1, error="is not empty")]
+    checks = [Check(lambda texts: texts != "", error="is not empty")]
     if allowed is not None:
         checks.append(Check.isin(sorted(allowed), error=f"is one of {', '.join(sorted(allowed))}"))
     return Column(object, checks, nullable=nullable, description=description)

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from pandera.pandas import DataFrameSchema
 
-from orthostat.statistics.schema import PROVENANCE
+from orthostat import storage
+from orthostat.statistics.schema import ACCURACY, OBSERVATIONS, PROVENANCE
 
 _TYPES = {"object": pa.string(), "float64": pa.float64(), "Int64": pa.int64(), "bool": pa.bool_()}
 """Arrow type of a column, by the dtype in its declaration."""
@@ -48,6 +50,12 @@ def digest_figures(table: pa.Table, schema: DataFrameSchema) -> str:
             for part in _bytes_of(table[name].combine_chunks()):
                 sha256.update(part)
     return sha256.hexdigest()
+
+
+def digest_tables(tables: Mapping[str, pa.Table]) -> str:
+    """SHA-256 of the figures of a period, by the names of their schemas: statistics and accuracies."""
+    schemas = (OBSERVATIONS, ACCURACY)
+    return storage.digest([digest_figures(sort_table(tables[s.name], s), s) for s in schemas])
 
 
 def _bytes_of(column: pa.Array) -> list[bytes]:

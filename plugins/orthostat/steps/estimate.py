@@ -11,6 +11,7 @@ from orthostat.statistics.check import check_rows
 from orthostat.statistics.result import PeriodResult, write_result
 from orthostat.statistics.rows import Provenance, build_accuracy, build_rows
 from orthostat.statistics.schema import ACCURACY, LINEAGE, OBSERVATIONS, Row
+from orthostat.statistics.tables import digest_tables
 from orthostat.steps.work import PeriodWork, read_run_work
 
 _MOST_DOTS = 20_000
@@ -29,7 +30,7 @@ def estimate_run(plan: Plan) -> str:
         tiles = PeriodTiles(period.period, period.tiles, period.task, period.classes, boundaries)
         estimate = estimate_period(plan.pipeline, tiles, reference)
         tables = make_tables(plan.pipeline, period, estimate)
-        write_result(_describe_result(plan, period, estimate), tables)
+        write_result(_describe_result(plan, period, estimate, digest_tables(tables)), tables)
         figures = tables[OBSERVATIONS.name].num_rows
         said.append("; ".join([f"{period.period}: {figures} figures", *_describe(estimate)]))
     return "; ".join(said) or "no period changed"
@@ -65,7 +66,9 @@ def make_tables(pipeline: Pipeline, period: PeriodWork, estimate: PeriodEstimate
     }
 
 
-def _describe_result(plan: Plan, period: PeriodWork, estimate: PeriodEstimate) -> PeriodResult:
+def _describe_result(
+    plan: Plan, period: PeriodWork, estimate: PeriodEstimate, figures_sha256: str
+) -> PeriodResult:
     objects = estimate.table.objects
     is_drawn = objects is None or sum(objects.kept.values()) <= _MOST_DOTS
     tiles = period.tiles if is_drawn else ()
@@ -74,6 +77,7 @@ def _describe_result(plan: Plan, period: PeriodWork, estimate: PeriodEstimate) -
         period=period.period,
         inputs=period.inputs,
         uri=plan.layout.result(period.period, period.inputs.sha256),
+        figures_sha256=figures_sha256,
         boundaries_uri=period.boundaries_uri,
         tile_uris=tuple(task.tile_uri for task in tiles),
         objects_uris=None if objects is None else dots,
