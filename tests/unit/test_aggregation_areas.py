@@ -38,6 +38,23 @@ def test_row_areas_on_a_sphere():
     assert area == pytest.approx(2 * np.pi * 6371000**2, rel=1e-12)
 
 
+@pytest.mark.parametrize("pixel", [40_000.0, 1_000.0, 10.0])
+@pytest.mark.parametrize("code", ["EPSG:3413", "EPSG:32633", "EPSG:3857"])
+def test_pixels_make_up_the_polygon_that_they_fill_however_large_they_are(code, pixel):
+    """In polar stereographic pixels of 40 km the scale bends within a pixel."""
+    crs, columns, rows = CRS(code), 40, 30
+    west, north = 300_000.0, 700_000.0 if code == "EPSG:3413" else 6_500_000.0
+    transform = Affine(pixel, 0, west, 0, -pixel, north)
+    areas = np.broadcast_to(measure_pixels(crs, transform, rows, columns), (rows, columns))
+    boxes = [
+        shapely.box(west, north - rows * pixel, west + columns * pixel, north),
+        shapely.box(west, north - 10 * pixel, west + columns * pixel, north),
+    ]
+    whole, top = measure_polygons(crs, np.array(boxes))
+    assert areas.sum() == pytest.approx(whole, rel=1e-9)
+    assert areas[:10].sum() == pytest.approx(top, rel=1e-9)
+
+
 @given(
     west=st.floats(-170, 160),
     south=st.floats(-89, 80),

@@ -44,7 +44,7 @@ from tests.unit.prediction_images import write_image
 GOLDEN = {
     "predict": (1, "5b0e0289b1b0"),
     "compose": (1, "bd2c5bf2413b"),
-    "tabulate": (1, "48ed5e16c0a5"),
+    "tabulate": (2, "48ed5e16c0a5"),
     "estimate": (2, "187b1fa67f58"),
     "publish": (1, "c005c68a0a53"),
 }

@@ -143,3 +143,10 @@ def test_nan_of_a_later_part_hides_nothing(tmp_path):
     below, above = floats("a.tif", [[[1, 2, 3]]], 0), floats("b.tif", [[[np.nan, 8]]], 1)
     values, valid = read(tmp_path, [below, above])
     assert (values, valid) == ([[1, 2, 8]], [[True] * 3])
+
+
+def test_parts_that_lie_far_from_one_another_are_no_scene(tmp_path):
+    near = part(tmp_path / "a.tif", [[[1, 2, 3]]])
+    far = part(tmp_path / "b.tif", [[[7, 8]]], column=1_000_000, row=1_000_000)
+    with pytest.raises(SceneError, match=r"would have 1,000,003,000,002 pixels, .* 100 times as many; check"):
+        read(tmp_path, [near, far])

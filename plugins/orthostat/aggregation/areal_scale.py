@@ -30,14 +30,15 @@ class InverseScale:
     coefficients: Floats
     """Shape (degrees in y, degrees in x)."""
 
-    def on_lattice(self, x: Floats, y: Floats) -> Floats:
-        """At each x and y, from -1 to 1 between the bounds: shape (y, x), or (1, 1) where it is constant."""
+    def on_lattice(self, columns: int, rows: int) -> Floats:
+        """Its mean in each cell of so many columns and rows between the bounds.
+
+        Shape (rows, columns), south first, or (1, 1) where it is constant.
+        """
         if self.coefficients.size == 1:
             return self.coefficients
-        rows, columns = (size - 1 for size in self.coefficients.shape)
-        values: Floats = (
-            chebyshev.chebvander(y, rows) @ self.coefficients @ chebyshev.chebvander(x, columns).T
-        )
+        degree_y, degree_x = (size - 1 for size in self.coefficients.shape)
+        values: Floats = _means(rows, degree_y) @ self.coefficients @ _means(columns, degree_x).T
         return values
 
     def integrate(self, polygons: npt.NDArray[np.object_]) -> Floats:
@@ -61,6 +62,17 @@ class InverseScale:
         signed = heights * (end - start)[:, 1]
         total = np.bincount(owner, weights=signed, minlength=len(polygons))
         return np.asarray(total * half[0] * half[1], dtype=np.float64)
+
+
+def _means(cells: int, degree: int) -> Floats:
+    """Means of the Chebyshev polynomials in each of so many cells from -1 to 1: shape (cells, degree + 1).
+
+    Gauss-Legendre with two points, which is exact for a cubic: a pixel may be a large part of the map.
+    """
+    centres = (2 * np.arange(cells) + 1) / cells - 1
+    reach = 1 / cells / np.sqrt(3)
+    left, right = (chebyshev.chebvander(centres + side * reach, degree) for side in (-1, 1))
+    return np.asarray((left + right) / 2, dtype=np.float64)
 
 
 def fit_inverse_scale(crs: CRS, bounds: Bounds) -> InverseScale:

@@ -41,17 +41,14 @@ def measure_pixels(crs: CRS, transform: Affine, rows: int, columns: int) -> Floa
         west, north = transform * (0, 0)
         east, south = transform * (columns, rows)
         plane_m2 = abs(transform.a * transform.e) * metres_per_unit(crs) ** 2
-        down, across = _centres(rows) * (-1 if transform.e < 0 else 1), _centres(columns)
-        return plane_m2 * fit_inverse_scale(crs, (west, south, east, north)).on_lattice(across, down)
+        means = fit_inverse_scale(crs, (west, min(south, north), east, max(south, north))).on_lattice(
+            columns, rows
+        )
+        return plane_m2 * (means[::-1] if transform.e < 0 else means)
     latitudes: Floats = (transform.f + transform.e * np.arange(rows + 1, dtype=np.float64)) * _radians(crs)
     heights = np.abs(np.diff(_area_north_of_equator(crs, latitudes)))
     areas: Floats = (abs(transform.a) * _radians(crs) * heights)[:, None]
     return areas
-
-
-def _centres(number: int) -> Floats:
-    """Centres of so many pixels, from -1 to 1."""
-    return np.asarray((2 * np.arange(number) + 1) / number - 1, dtype=np.float64)
 
 
 def measure_polygons(crs: CRS, polygons: npt.NDArray[np.object_]) -> Floats:

@@ -14,7 +14,7 @@ from orthostat.prediction.item import Prediction
 
 COMPOSE_VERSION = 1
 """Rises when equal scenes give another tile."""
-TABULATE_VERSION = 1
+TABULATE_VERSION = 2
 """Rises when an equal tile gives other figures."""
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 import shapely
 from affine import Affine
 from pyproj import CRS
@@ -27,6 +26,7 @@ from orthostat.aggregation.table import ZoneAreas
 from orthostat.aggregation.tabulate import clip_zones, measure_values
 from orthostat.aggregation.zones import ZoneSet
 from orthostat.errors import GridError, ZonesError
+from orthostat.prediction.formats import open_image_file
 from orthostat.projection import parse_crs
 
 _BLOCK = 2048
@@ -210,7 +210,7 @@ class _Mosaic:
 def _open(uri: str, path: Path) -> DatasetReader:
     """Raises GridError unless the file is a single-band integer raster, north up, in a known system."""
     try:
-        source = rasterio.open(path)
+        source = open_image_file(path)
     except RasterioError as error:
         raise GridError(f"{uri} cannot be read as a raster ({error}); give a GeoTIFF of class ids") from error
     problem = _problem(source)

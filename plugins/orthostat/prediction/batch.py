@@ -131,9 +131,7 @@ def _download_ahead(
     """Each scene with its image; the next image arrives while the caller works on this one."""
 
     def download(number: int) -> Path:
-        path = scratch / f"{number}.image"
-        download_image(work[number - 1], path, recipe.fill)
-        return path
+        return download_image(work[number - 1], scratch / f"{number}.image", recipe.fill)
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="download") as pool:
         upcoming = pool.submit(download, 1)

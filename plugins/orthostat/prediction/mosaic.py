@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import rasterio
 from rasterio.enums import MaskFlags
 
 from orthostat.errors import SceneError
+from orthostat.prediction.formats import open_image_file
 from orthostat.prediction.read import translated
 
+_MOST_EMPTY = 100
+"""A scene may have so many times the pixels of its parts."""
 _OFF_GRID = 1e-3
 """Pixels by which a part may miss the grid of the first."""
 _TYPES = {
@@ -42,7 +44,7 @@ def write_mosaic(parts: Mapping[str, Path], path: Path, fill: float | None) -> N
         datasets = []
         for name, part in parts.items():
             with translated(name, part):
-                datasets.append(stack.enter_context(rasterio.open(part)))
+                datasets.append(stack.enter_context(open_image_file(part)))
         first = datasets[0]
         for name, dataset in zip(parts, datasets, strict=True):
             _require_same(next(iter(parts)), first, name, dataset)
@@ -90,6 +92,16 @@ def _refuse_hidden_data(names: Sequence[str], datasets: Sequence[Any], fill: flo
             )
 
 
+def _refuse_emptiness(pixels: int, of_parts: int) -> None:
+    """One wrong coordinate would make a scene of nothing but gaps."""
+    if pixels > _MOST_EMPTY * of_parts:
+        raise SceneError(
+            f"the parts lie so far from one another that the scene would have {pixels:,} pixels, they have "
+            f"{of_parts:,} together, allowed are {_MOST_EMPTY} times as many; check their places, or predict "
+            "them as scenes of their own"
+        )
+
+
 def _overlap(one: Any, two: Any) -> bool:
     """Whether two bounds share some area, and not an edge alone."""
     wide = min(one.right, two.right) - max(one.left, two.left)
@@ -111,11 +123,10 @@ def _virtual_raster(datasets: Sequence[Any], fill: float | None) -> ElementTree.
     parts = [
         (d, (round((d.bounds.left - left) / width), round((top - d.bounds.top) / height))) for d in datasets
     ]
-    root = ElementTree.Element(
-        "VRTDataset",
-        rasterXSize=str(max(column + d.width for d, (column, _) in parts)),
-        rasterYSize=str(max(row + d.height for d, (_, row) in parts)),
-    )
+    columns = max(column + d.width for d, (column, _) in parts)
+    rows = max(row + d.height for d, (_, row) in parts)
+    _refuse_emptiness(columns * rows, sum(d.width * d.height for d, _ in parts))
+    root = ElementTree.Element("VRTDataset", rasterXSize=str(columns), rasterYSize=str(rows))
     if first.crs is not None:
         _add(root, "SRS", first.crs.to_wkt(), dataAxisToSRSAxisMapping="1,2")
     _add(root, "GeoTransform", f"{left!r}, {width!r}, 0, {top!r}, 0, {-height!r}")

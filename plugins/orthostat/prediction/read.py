@@ -17,6 +17,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from orthostat.errors import SceneError
+from orthostat.prediction.formats import open_image_file
 
 _FARTHEST_DEGREES = (361, 91, 361, 91)
 """Longitude and latitude; a degree more than there is, for pixels that are centred on the edge."""
@@ -211,10 +212,11 @@ def open_image(path: Path, name: str, fill: float | None) -> Iterator[Image]:
     """Open a local file; `name` is what errors call it.
 
     `fill` is the value that means no data in every band where neither a nodata tag, a mask nor an alpha band
-    says so. Raises SceneError when the file is no image, or lies where there is no Earth.
+    says so. Raises SceneError when the file is no image (`formats.open_image_file`), or lies where there is
+    no Earth.
     """
     with translated(name, path):
-        dataset = rasterio.open(path)
+        dataset = open_image_file(path)
     with dataset:
         yield Image(dataset, name, fill, path)
 

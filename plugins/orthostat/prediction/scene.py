@@ -50,21 +50,25 @@ class Work:
     """The files of a scene that has several; later ones lie on top."""
 
 
-def download_image(work: Work, path: Path, fill: float | None) -> None:
-    """Bring the scene's image to `path`, and its parts, if it has several, beside it.
+def download_image(work: Work, path: Path, fill: float | None) -> Path:
+    """Bring the scene's image to `path`, or its parts beside it with a mosaic of them; returns what to open.
 
     Raises StorageError when a file cannot be read or has been replaced, SceneError when parts do not fit.
     """
     if not work.parts:
         storage.download(work.scene.image_uri, path, work.scene.etag)
-        return
-    from orthostat.prediction.mosaic import write_mosaic  # rasterio is half a second that most do not need
+        return path
+    # rasterio is half a second that most do not need
+    from orthostat.prediction.formats import MOSAIC_SUFFIX
+    from orthostat.prediction.mosaic import write_mosaic
 
     files = {}
     for number, part in enumerate(work.parts):
         files[part.uri] = path.with_name(f"{path.name}.{number}")
         storage.download(part.uri, files[part.uri], part.etag)
-    write_mosaic(files, path, fill)
+    mosaic = path.with_name(path.name + MOSAIC_SUFFIX)
+    write_mosaic(files, mosaic, fill)
+    return mosaic
 
 
 def predict_scene(process: ModelProcess, recipe: Recipe, work: Work, path: Path, folder: Path) -> Prediction:

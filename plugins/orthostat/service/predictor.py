@@ -64,7 +64,7 @@ class Predictor:
                 name = PurePosixPath(image).stem
                 work = describe_work([image], name, PredictionKey(output))
                 path = Path(folder) / "image"
-                download_image(work, path, recipe.fill)
+                path = download_image(work, path, recipe.fill)
                 prediction = predict_scene(process, recipe, work, path, Path(folder) / "files")
         log.info("%s predicted, %.1f s with waiting", image, time.monotonic() - started)
         return to_stac(prediction)

@@ -12,12 +12,47 @@ from pandera.errors import SchemaErrors
 from pandera.pandas import DataFrameSchema
 
 from orthostat.errors import ReleaseError
-from orthostat.statistics.schema import Row
-from orthostat.statistics.tables import arrow_schema, sort_table
+from orthostat.pipelines.config import Pipeline
+from orthostat.statistics.result import PeriodResult
+from orthostat.statistics.schema import ACCURACY, LINEAGE, OBSERVATIONS, Row
+from orthostat.statistics.tables import arrow_schema, digest_tables, sort_table
 
+SCHEMAS: tuple[DataFrameSchema, ...] = (OBSERVATIONS, ACCURACY, LINEAGE)
+"""The tables of a result."""
 KINDS = {"object": str, "float64": float, "Int64": int, "bool": bool}
 """Python type of a column's values, by the dtype in its declaration."""
 _SHOWN_ROWS = 3
+
+
+def check_result(pipeline: Pipeline, result: PeriodResult) -> list[tuple[DataFrameSchema, pa.Table]]:
+    """The tables of a result. Raises ReleaseError when one breaks its schema or is not what was estimated."""
+    tables = []
+    for schema in SCHEMAS:
+        table = check_table(result.read(schema), schema)
+        _check_identity(pipeline, result, table, schema)
+        tables.append((schema, table))
+    found = digest_tables({schema.name: table for schema, table in tables})
+    if found != result.figures_sha256:
+        raise ReleaseError(
+            f"the tables of {result.period} under {result.uri} are not those that were estimated "
+            f"({found[:12]}, estimated were {result.figures_sha256[:12]}); estimate the period again"
+        )
+    return tables
+
+
+def _check_identity(
+    pipeline: Pipeline, result: PeriodResult, table: pa.Table, schema: DataFrameSchema
+) -> None:
+    expected = {"pipeline": pipeline.name, "period": result.period, "inputs_sha256": result.inputs.sha256}
+    if schema is OBSERVATIONS and table.num_rows == 0:
+        raise ReleaseError(f"period {result.period} has no rows in the results; estimate it again")
+    for name, value in expected.items():
+        found = table[name].unique().to_pylist() if name in table.column_names else []
+        if set(found) - {value}:
+            raise ReleaseError(
+                f"rows of {name} {sorted(set(found) - {value})} stand in the result of {expected}; write "
+                "them to their own result"
+            )
 
 
 def check_rows(rows: Sequence[Row], schema: DataFrameSchema) -> pa.Table:

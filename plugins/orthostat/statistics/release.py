@@ -5,7 +5,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -18,19 +17,15 @@ from orthostat import __version__, layout, settings, storage
 from orthostat.errors import ReleaseError
 from orthostat.pipelines.config import Pipeline
 from orthostat.statistics import database
-from orthostat.statistics.check import check_table
+from orthostat.statistics.check import check_result
+from orthostat.statistics.compare import Changed, describe_release, select_changed
 from orthostat.statistics.copy import copy_in
 from orthostat.statistics.inputs import Inputs
 from orthostat.statistics.result import PeriodResult
 from orthostat.statistics.revisions import record_revisions
-from orthostat.statistics.schema import ACCURACY, LINEAGE, OBSERVATIONS
-from orthostat.statistics.tables import digest_tables
 from orthostat.statistics.vintages import HeldPeriod, Release, read_periods, read_releases
 
 log = logging.getLogger(__name__)
-
-SCHEMAS: tuple[DataFrameSchema, ...] = (OBSERVATIONS, ACCURACY, LINEAGE)
-"""The tables of a result."""
 
 
 class ReleaseSummary(BaseModel):
@@ -50,15 +45,6 @@ class ReleaseSummary(BaseModel):
     """Periods whose figures changed."""
     uri: str | None
     """Folder of the current release's files."""
-
-
-@dataclass(frozen=True)
-class _Changed:
-    """A result whose figures are not the current ones."""
-
-    result: PeriodResult
-    cause: str | None
-    """What decided otherwise than in the release before; None for first figures."""
 
 
 def release(
@@ -89,11 +75,11 @@ def release(
         held = {entry.period: entry for entry in read_periods(connection, previous)} if previous else {}
         stale = [result.period for result in results if not is_current(result)]
         waiting = [result for result in results if result.period not in stale]
-        changed = _select_changed(waiting, held)
+        changed = select_changed(waiting, held)
         _confirm(connection, run_id, [one for one in waiting if one.period not in changed], held)
         if not changed:
             return _summarise_unchanged(pipeline, previous, stale)
-        new = _describe_release(pipeline, previous, changed)
+        new = describe_release(pipeline, previous, changed)
         _insert(connection, pipeline, new, run_id, changed)
     log.info("released %s of %s: %s", new.release_id, pipeline.name, new.reason)
     return ReleaseSummary(
@@ -113,51 +99,6 @@ def _refuse_twice(results: Sequence[PeriodResult]) -> None:
     twice = sorted(period for period, count in counts.items() if count > 1)
     if twice:
         raise ReleaseError(f"period {', '.join(twice)} stands twice in the results; give each period once")
-
-
-def _load(pipeline: Pipeline, result: PeriodResult) -> list[tuple[DataFrameSchema, pa.Table]]:
-    """The tables of a result, each checked against its schema."""
-    tables = []
-    for schema in SCHEMAS:
-        table = check_table(result.read(schema), schema)
-        _check_identity(pipeline, result, table, schema)
-        tables.append((schema, table))
-    found = digest_tables({schema.name: table for schema, table in tables})
-    if found != result.figures_sha256:
-        raise ReleaseError(
-            f"the tables of {result.period} under {result.uri} are not those that were estimated "
-            f"({found[:12]}, estimated were {result.figures_sha256[:12]}); estimate the period again"
-        )
-    return tables
-
-
-def _check_identity(
-    pipeline: Pipeline, result: PeriodResult, table: pa.Table, schema: DataFrameSchema
-) -> None:
-    expected = {"pipeline": pipeline.name, "period": result.period, "inputs_sha256": result.inputs.sha256}
-    if schema is OBSERVATIONS and table.num_rows == 0:
-        raise ReleaseError(f"period {result.period} has no rows in the results; estimate it again")
-    for name, value in expected.items():
-        found = table[name].unique().to_pylist() if name in table.column_names else []
-        if set(found) - {value}:
-            raise ReleaseError(
-                f"rows of {name} {sorted(set(found) - {value})} stand in the result of {expected}; write "
-                "them to their own result"
-            )
-
-
-def _select_changed(results: Sequence[PeriodResult], held: Mapping[str, HeldPeriod]) -> dict[str, _Changed]:
-    """The periods whose figures are not the current ones, with what is behind it."""
-    changed = {}
-    for result in results:
-        before = held.get(result.period)
-        if before is None:
-            changed[result.period] = _Changed(result, None)
-        elif before.figures_sha256 != result.figures_sha256:
-            causes = result.inputs.changes(before.inputs) if before.inputs else []
-            cause = ", ".join(causes) or "figures from before causes were kept"
-            changed[result.period] = _Changed(result, cause)
-    return changed
 
 
 def _confirm(
@@ -182,48 +123,28 @@ def _confirm(
             )
 
 
-def _describe_release(
-    pipeline: Pipeline, previous: Release | None, changed: Mapping[str, _Changed]
-) -> Release:
-    """The new release; its id follows from its content and the release before, never from the time."""
-    vintage = previous.vintage + 1 if previous else 1
-    supersedes = previous.release_id if previous else None
-    added = [period for period in sorted(changed) if changed[period].cause is None]
-    parts = [f"first figures for {', '.join(added)}"] if added else []
-    for cause in sorted({one.cause for one in changed.values() if one.cause is not None}):
-        revised = [period for period in sorted(changed) if changed[period].cause == cause]
-        parts.append(f"revised figures for {', '.join(revised)} ({cause})")
-    content = {
-        period: [one.result.figures_sha256, one.result.inputs.sha256] for period, one in changed.items()
-    }
-    digest = storage.digest({"pipeline": pipeline.name, "supersedes": supersedes, "periods": content})
-    return Release(
-        f"v{vintage}-{layout.short(digest)}", pipeline.name, vintage, supersedes, "; ".join(parts), "draft"
-    )
-
-
 def _insert(
     connection: Connection,
     pipeline: Pipeline,
     new: Release,
     run_id: str,
-    changed: Mapping[str, _Changed],
+    changed: Mapping[str, Changed],
 ) -> None:
     """Write the release; a period is checked while the one before is written, and a wrong one ends it all."""
     row: dict[str, Any] = {**vars(new), "run_id": run_id, "code_version": __version__}
     connection.execute(database.RELEASE.insert(), row)
     entries = [changed[period] for period in sorted(changed)]
     with ThreadPoolExecutor(1) as checker:
-        pending = checker.submit(_load, pipeline, entries[0].result)
+        pending = checker.submit(check_result, pipeline, entries[0].result)
         for number, one in enumerate(entries, start=1):
             tables = pending.result()
             if number < len(entries):
-                pending = checker.submit(_load, pipeline, entries[number].result)
+                pending = checker.submit(check_result, pipeline, entries[number].result)
             _insert_period(connection, new, one, tables)
 
 
 def _insert_period(
-    connection: Connection, new: Release, one: _Changed, tables: Sequence[tuple[DataFrameSchema, pa.Table]]
+    connection: Connection, new: Release, one: Changed, tables: Sequence[tuple[DataFrameSchema, pa.Table]]
 ) -> None:
     result = one.result
     connection.execute(
