@@ -2,17 +2,22 @@
 
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
+from hypothesis import given
+from hypothesis import strategies as st
 from pyproj import CRS, Transformer
 
-from orthostat.aggregation.borders import project_zones
+from orthostat.aggregation.areas import measure_polygons
+from orthostat.aggregation.borders import cut_edges, project_zones
 from orthostat.aggregation.zones import ZoneSet, read_zones
 from orthostat.errors import StorageError, ZonesError
 
+ROOT = Path(__file__).parents[2]
 BOXES = [shapely.box(0, 0, 1, 1), shapely.box(1, 0, 2, 1), shapely.box(0, 0, 2, 1)]
 
 
@@ -174,3 +179,36 @@ def test_a_border_that_the_target_tears_apart_is_refused_at_once():
     zones = ZoneSet(("z",), ("z",), (None,), np.array([across]), CRS(32660))
     with pytest.raises(ZonesError, match=r"zone 'z' cannot be shown in WGS 84 .*torn apart"):
         project_zones(zones, CRS(4326), 1e-4)
+
+
+def test_a_zone_with_a_spike_keeps_its_area_when_its_edges_are_cut():
+    """Of this one, a piece of a province beside a hexagon, shapely's segmentize leaves less than 1 m2."""
+    frame = gpd.read_file(ROOT / "demo/landsat/zones.gpkg").set_index("zone_id")
+    zone = frame.geometry["PY-5-R"]
+    assert zone.is_valid
+    assert shapely.segmentize(zone, 0.005).area < 1e-6 * zone.area
+    for step in (0.1, 0.005, 0.001):
+        cut = cut_edges(zone, step)
+        assert cut.area == pytest.approx(zone.area, rel=1e-12)
+        assert cut.length == pytest.approx(zone.length, rel=1e-12)
+        points = shapely.get_coordinates(cut)
+        assert np.hypot(*np.diff(points, axis=0).T).max() <= step * (1 + 1e-9)
+    zones = ZoneSet(("z",), ("z",), (None,), np.array([zone], dtype=object), CRS(4326))
+    projected = project_zones(zones, CRS(32621), 30)
+    [there] = measure_polygons(projected.crs, projected.geometries)
+    [here] = measure_polygons(zones.crs, zones.geometries)
+    assert there == pytest.approx(here, rel=1e-8)
+
+
+@given(
+    st.lists(st.tuples(st.floats(-50, 50), st.floats(-50, 50)), min_size=3, max_size=9), st.floats(0.5, 200)
+)
+def test_cut_edges_are_the_same_border(corners, step):
+    zone = shapely.convex_hull(shapely.MultiPoint(corners))
+    if zone.geom_type != "Polygon" or zone.area < 1:
+        return
+    holed = zone - shapely.Point(zone.centroid).buffer(0.1)
+    cut = cut_edges(holed, step)
+    assert cut.area == pytest.approx(holed.area, rel=1e-9)
+    assert cut.length == pytest.approx(holed.length, rel=1e-9)
+    assert cut.hausdorff_distance(holed) < 1e-9

@@ -51,8 +51,7 @@ class InverseScale:
         west, south, east, north = self.bounds
         centre = np.array([west + east, south + north]) / 2
         half = np.array([east - west, north - south]) / 2
-        pieces = shapely.segmentize(polygons, 2 * half.max() / _PIECES)
-        owner, start, end = edges_of(pieces)
+        owner, start, end = _cut(*edges_of(polygons), 2 * half.max() / _PIECES)
         start, end = (start - centre) / half, (end - centre) / half
         over_x = chebyshev.chebint(self.coefficients, axis=1)
         heights = np.zeros(len(owner))
@@ -103,6 +102,18 @@ def _interpolate(crs: CRS, bounds: Bounds, size: int) -> Floats:
     norm[0] /= 2
     coefficients: Floats = (norm[:, None] * basis.T) @ values @ (basis * norm)
     return coefficients
+
+
+def _cut(
+    owner: npt.NDArray[np.intp], start: Floats, end: Floats, step: float
+) -> tuple[npt.NDArray[np.intp], Floats, Floats]:
+    """Edges cut into equal pieces of at most `step`."""
+    pieces = np.maximum(1, np.ceil(np.hypot(*(end - start).T) / step)).astype(np.int64)
+    number = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    share, way = number / np.repeat(pieces, pieces), np.repeat((end - start).T, pieces, axis=1)
+    first = np.repeat(start.T, pieces, axis=1)
+    last = first + (share + 1 / np.repeat(pieces, pieces)) * way
+    return np.repeat(owner, pieces), (first + share * way).T, last.T
 
 
 def edges_of(polygons: npt.NDArray[np.object_]) -> tuple[npt.NDArray[np.intp], Floats, Floats]:

@@ -43,7 +43,7 @@ def densify(polygon: Any, transformer: Transformer, tolerance: float) -> Any:
     west, south, east, north = shapely.bounds(polygon)
     step = 2 * max(east - west, north - south)
     for _ in range(_MAX_HALVINGS):
-        pieces = shapely.segmentize(polygon, step)
+        pieces = cut_edges(polygon, step)
         deviation, bend = _deviation(pieces, transformer)
         if step < _SMALL * max(east - west, north - south) and bend > _TORN:
             raise GridError(f"its border is torn apart there, within {west, south, east, north}")
@@ -53,6 +53,28 @@ def densify(polygon: Any, transformer: Transformer, tolerance: float) -> Any:
             break
         step /= 2
     raise GridError(f"not defined within {west, south, east, north}")
+
+
+def cut_edges(polygon: Any, step: float) -> Any:
+    """The same polygon, or multipolygon, with its edges cut into equal pieces of at most `step`.
+
+    shapely's segmentize mends what rounding makes invalid, and of a zone with a spike it may leave nothing.
+    """
+    parts = []
+    for part in shapely.get_parts(polygon):
+        rings = [_cut_ring(shapely.get_coordinates(ring), step) for ring in shapely.get_rings(part)]
+        parts.append(shapely.Polygon(rings[0], rings[1:]))
+    return shapely.MultiPolygon(parts) if polygon.geom_type == "MultiPolygon" else parts[0]
+
+
+def _cut_ring(points: npt.NDArray[np.float64], step: float) -> npt.NDArray[np.float64]:
+    """Points (n, 2) of a ring, and others between them; those that were there stay to the last bit."""
+    start, end = points[:-1], points[1:]
+    pieces = np.maximum(1, np.ceil(np.hypot(*(end - start).T) / step)).astype(np.int64)
+    first = np.repeat(np.cumsum(pieces) - pieces, pieces)
+    share = ((np.arange(pieces.sum()) - first) / np.repeat(pieces, pieces))[:, None]
+    cut = np.repeat(start, pieces, axis=0) + share * np.repeat(end - start, pieces, axis=0)
+    return np.concatenate([cut, points[-1:]])
 
 
 def _deviation(polygon: Any, transformer: Transformer) -> tuple[float, float]:

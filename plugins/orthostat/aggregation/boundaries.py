@@ -15,7 +15,7 @@ from orthostat.layout import Layout
 from orthostat.pipelines.config import Grid, Pipeline
 from orthostat.projection import parse_projected
 
-VERSION = 1
+VERSION = 2
 """Rises when the same zones give another file."""
 _DRAWN = "geometry"
 _PROJECTED = "projected"

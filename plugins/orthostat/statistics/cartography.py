@@ -5,6 +5,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 
 import geopandas as gpd
+import shapely
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -49,7 +50,7 @@ def label_zones(
 ) -> None:
     """Write a label into every zone of the axis' view, in white into the `dark` ones; largest zones first."""
     west, east, south, north = (*axis.get_xlim(), *axis.get_ylim())
-    shown = zones.clip((west, south, east, north)).assign(size=lambda clipped: clipped.area)
+    shown = zones.clip(shapely.box(west, south, east, north)).assign(size=lambda clipped: clipped.area)
     shown = shown[shown.geom_type.isin(["Polygon", "MultiPolygon"])].sort_values(["size", "zone_id"])[::-1]
     for zone_id, point in zip(shown["zone_id"], shown.representative_point(), strict=True):
         ink, halo = ("white", "0.15") if zone_id in dark else ("black", "white")

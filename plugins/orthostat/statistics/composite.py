@@ -10,6 +10,7 @@ import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import rasterio
+import shapely
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
@@ -51,7 +52,9 @@ def draw_composite(
     kinds = classes if objects_uris is None else [OBSERVED]
     leaves = select_leaves(zones, ())
     pixels, (west, south, east, north) = _read_observed(tile_uris, tuple(leaves.total_bounds))
-    leaves = leaves.clip((west, south, east, north))
+    leaves = leaves.clip(
+        shapely.box(west, south, east, north)
+    )  # by bounds it would be quick, and at times wrong
     indices = np.full(256, len(kinds), dtype=np.uint8)
     for index, label in enumerate(kinds):
         indices[label.class_id] = index
