@@ -3,11 +3,14 @@
 import hashlib
 from typing import Any
 
+import geopandas as gpd
 import pyarrow as pa
+import shapely
 from sqlalchemy import text
 
 from orthostat import settings, storage
 from orthostat.aggregation.boundaries import read_boundaries
+from orthostat.aggregation.zones import ZoneSet
 from orthostat.layout import Layout
 from orthostat.pipelines.config import Pipeline
 from orthostat.statistics.composite import draw_composite
@@ -102,7 +105,7 @@ def _maps(pipeline: Pipeline, release: Release, held: HeldPeriod, statistics: pa
     if held.result_uri is None:
         return {}
     result = read_result(held.result_uri)
-    zones = read_boundaries(result.boundaries_uri).drawn.to_frame().to_crs(pipeline.grid.crs)
+    zones = draw_zones(read_boundaries(result.boundaries_uri).drawn, pipeline.grid.crs)
     maps = {
         "map.png": draw_map(
             statistics.to_pylist(), zones, pipeline.title, pipeline.publication.normal_coverage
@@ -116,6 +119,13 @@ def _maps(pipeline: Pipeline, release: Release, held: HeldPeriod, statistics: pa
             result.tile_uris, result.classes, zones, title, result.objects_uris
         )
     return maps
+
+
+def draw_zones(zones: ZoneSet, crs: str) -> gpd.GeoDataFrame:
+    """Zones good enough for a picture: their vertices carried over, and mended where that crossed borders."""
+    frame = zones.to_frame().to_crs(crs)
+    mended = shapely.make_valid(frame.geometry.to_numpy(), method="structure", keep_collapsed=False)
+    return frame.set_geometry(gpd.GeoSeries(mended, index=frame.index, crs=frame.crs))
 
 
 def _describe(held: HeldPeriod, files: dict[str, bytes]) -> dict[str, Any]:
