@@ -57,6 +57,7 @@ class ModelProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
         self._printed: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
+        self._listener: threading.Thread | None = None
         self.sha256 = bundle.sha256
         self.model: Description | None = None
         """What the process says of the model, once it has started."""
@@ -96,7 +97,8 @@ class ModelProcess:
         )
         theirs.close()
         self._printed.clear()
-        threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, args=(self._process,), daemon=True)
+        self._listener.start()
         self._send(
             {
                 "engine": self._engine,
@@ -215,7 +217,9 @@ class ModelProcess:
         return f"the process of the model ended by itself with exit code {code}; {_CURE}"
 
     def _told(self) -> str:
-        """What the process printed last."""
+        """What the process printed last; it has ended, and what it said to the end is waited for."""
+        if self._listener is not None:
+            self._listener.join(_FAREWELL_SECONDS)
         lines = [line for line in self._printed if line.strip()]
         return f"; it printed: {lines[-1].strip()}" if lines else ""
 
