@@ -10,7 +10,9 @@ import pytest
 from demo.synthetic.world import write_world
 from orthostat import storage
 from orthostat.local.airflow_client import AirflowClient
+from orthostat.pipelines.config import Pipeline
 from orthostat.pipelines.load import load_pipeline
+from tests.builders_statistics import make_release_pipeline, write_zones
 from tests.integration.story import Story
 
 ROOT = Path(__file__).parents[2]
@@ -74,3 +76,12 @@ def story(
         ROOT / "demo/synthetic/bundle/synthetic.zip", f"{s3_bucket}/synthetic/bundle/synthetic.zip"
     )
     return Story(load_pipeline(tmp_path / "synthetic.yaml"), tmp_path)
+
+
+@pytest.fixture
+def pipeline(s3_bucket: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    """A pipeline with its zones in S3 and a fresh statistics database."""
+    monkeypatch.setenv("ORTHOSTAT_DATABASE_URL", database_url)
+    pipeline = make_release_pipeline(s3_bucket)
+    write_zones(pipeline.zones.uri)
+    return pipeline

@@ -19,16 +19,7 @@ from orthostat.pipelines.config import Pipeline
 from orthostat.statistics.database import METADATA, VERSION_TABLE, migrate, open_database
 from orthostat.statistics.release import release
 from orthostat.statistics.vintages import current_periods, read_releases
-from tests.builders_statistics import make_release_pipeline, make_result, make_tables, write_zones
-
-
-@pytest.fixture
-def pipeline(s3_bucket: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    """A pipeline with its zones in S3 and a fresh statistics database."""
-    monkeypatch.setenv("ORTHOSTAT_DATABASE_URL", database_url)
-    pipeline = make_release_pipeline(s3_bucket)
-    write_zones(pipeline.zones.uri)
-    return pipeline
+from tests.builders_statistics import make_result, make_tables
 
 
 def execute(database_url: str, *statements: str) -> list[Any]:

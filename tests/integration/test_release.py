@@ -24,15 +24,6 @@ from tests.builders_statistics import (
 )
 
 
-@pytest.fixture
-def pipeline(s3_bucket: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    """A pipeline with its zones in S3 and a fresh statistics database."""
-    monkeypatch.setenv("ORTHOSTAT_DATABASE_URL", database_url)
-    pipeline = make_release_pipeline(s3_bucket)
-    write_zones(pipeline.zones.uri)
-    return pipeline
-
-
 def read_rows(database_url: str, vintage: int | None = None) -> list[dict[str, Any]]:
     with open_database(database_url) as connection:
         rows: list[dict[str, Any]] = read_vintage(connection, "made", vintage).to_pylist()

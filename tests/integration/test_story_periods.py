@@ -110,6 +110,18 @@ def test_a_corrected_date_takes_the_scene_out_of_its_old_period(story: Story, wo
     assert again.notes["release"] == "nothing to release: no period changed"
 
 
+def test_a_pipeline_may_go_on_with_periods_of_another_length(story: Story, world: Path) -> None:
+    """What was released by month stays as it is; nobody takes a month for a quarter."""
+    upload_scenes(story, world, "2024-01")
+    story.run("by month", *JANUARY)
+    quarterly = story.write(period="quarter", sample=None)
+    run = quarterly.run("by quarter", *JANUARY)
+    assert "first figures for 2024-Q1" in run.notes["release"]
+    again = story.write().run("by month again", *JANUARY)
+    assert again.notes["release"] == "nothing to release: no period changed"
+    assert states(story) == {("2024-01", "closed", "4"), ("2024-Q1", "closed", "4")}
+
+
 def test_a_withdrawn_scene_counts_no_more_until_it_is_restored(story: Story, world: Path) -> None:
     names = upload_scenes(story, world, "2024-01")
     story.run("first", *JANUARY)

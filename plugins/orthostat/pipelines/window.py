@@ -1,5 +1,6 @@
 """Which acquisitions a run is about, and which period a moment belongs to."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
@@ -9,6 +10,13 @@ from orthostat.errors import ConfigurationError
 PeriodLength = Literal["month", "quarter", "year"]
 FREQUENCY: dict[PeriodLength, str] = {"month": "M", "quarter": "Q", "year": "A"}
 """SDMX CL_FREQ code of each length."""
+
+
+_NAMES: dict[PeriodLength, str] = {
+    "month": r"\d{4}-(0[1-9]|1[0-2])",
+    "quarter": r"\d{4}-Q[1-4]",
+    "year": r"\d{4}",
+}
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,11 @@ def period_of(moment: datetime, length: PeriodLength) -> str:
     if length == "quarter":
         return f"{moment:%Y}-Q{(moment.month + 2) // 3}"
     return f"{moment:%Y-%m}"
+
+
+def is_period(name: str, length: PeriodLength) -> bool:
+    """Whether `name` is that of a period of this length: a pipeline may have had another one before."""
+    return re.fullmatch(_NAMES[length], name) is not None
 
 
 def period_window(period: str, length: PeriodLength) -> Window:

@@ -1,13 +1,14 @@
 """The tables that leave Orthostat: each declared once, with what must hold for its rows."""
 
 import math
-import re
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandera.pandas import Check, Column, DataFrameSchema
+
+from orthostat.pipelines.window import FREQUENCY, is_period
 
 Row = dict[str, Any]
 """One row of a table: a value or None per column."""
@@ -40,7 +41,7 @@ COUNT = "COUNT"
 AREA_TOLERANCE = 1e-6
 """Share of a zone's area by which sums of floating-point areas may differ."""
 
-_PERIOD_PATTERNS = {"M": r"\d{4}-(0[1-9]|1[0-2])", "Q": r"\d{4}-Q[1-4]", "A": r"\d{4}"}
+_LENGTHS = {code: length for length, code in FREQUENCY.items()}
 _VALUE_COLUMNS = {AREA: ("area_m2", "mapped_area_m2"), COUNT: ("object_count", "mapped_count")}
 """The published figure of an indicator, and what was mapped."""
 _ESTIMATE_COLUMNS = ["std_err_m2", "ci_lower_m2", "ci_upper_m2", "conf_level", "cv_pct"]
@@ -92,9 +93,7 @@ def _boolean(description: str) -> Column:
 def _period_fits_freq(frame: pd.DataFrame) -> pd.Series:
     pairs = frame["freq"] + " " + frame["period"]
     fitting = [
-        pair
-        for pair in pairs.unique()
-        if re.fullmatch(_PERIOD_PATTERNS.get(pair.partition(" ")[0], ""), pair.partition(" ")[2])
+        pair for pair in pairs.unique() if pair[:1] in _LENGTHS and is_period(pair[2:], _LENGTHS[pair[:1]])
     ]
     return pairs.isin(fitting)
 

@@ -13,7 +13,7 @@ from orthostat.errors import ConfigurationError
 from orthostat.estimation.reference import Reference
 from orthostat.judgement.judge import Circumstances, Judged, count_verdicts, judge_period
 from orthostat.pipelines.config import Pipeline
-from orthostat.pipelines.window import Window, period_of, period_window
+from orthostat.pipelines.window import Window, is_period, period_of, period_window
 from orthostat.planning.manifest import write_manifest
 from orthostat.planning.plan import Plan, pipeline_ledger
 from orthostat.planning.recipe import describe_model
@@ -90,7 +90,8 @@ def _affected_periods(bench: _Bench) -> list[str]:
     moved = {
         period
         for period, before in bench.released.items()
-        if any(
+        if is_period(period, pipeline.period)
+        and any(
             period_of(acquired[scene_id], pipeline.period) != period
             for scene_id in before.scene_ids & acquired.keys()
         )
