@@ -1,6 +1,9 @@
 """Every error that Orthostat raises on purpose. A message gives the value, the limit and the cure."""
 
-from typing import Any
+from typing import Any, ClassVar, Literal
+
+Cause = Literal["image", "limit", "bundle", "storage", "machine"]
+"""What a failure is named by. The first three come again with the same bytes, the others may not."""
 
 
 class OrthostatError(Exception):
@@ -8,6 +11,7 @@ class OrthostatError(Exception):
 
     result: Any = None
     """What was done all the same, to be shown before the message."""
+    cause: ClassVar[Cause] = "machine"
 
 
 class ConfigurationError(OrthostatError):
@@ -15,23 +19,51 @@ class ConfigurationError(OrthostatError):
 
 
 class StorageError(OrthostatError):
-    """An object or file cannot be read or written, or is not the one that was planned."""
+    """An object or file cannot be read or written, or is not the one that was planned; others may be fine."""
+
+    cause = "storage"
 
 
 class MissingError(StorageError):
     """An object or file is not there."""
 
 
+class OutageError(StorageError):
+    """The storage itself does not answer, or takes nothing: no other object would fare better now."""
+
+
 class SceneError(OrthostatError):
     """An image cannot be used as a scene; a retry on the same bytes would fail again."""
+
+    cause = "image"
+
+
+class LimitError(OrthostatError):
+    """More is asked for than a limit allows; a retry fails again until the limit is raised."""
+
+    cause = "limit"
+
+    def __init__(self, message: str, limit: str, allowed: float):
+        """`limit` is the field of `Limits` that was exceeded, `allowed` its value."""
+        super().__init__(message)
+        self.limit = limit
+        self.allowed = allowed
 
 
 class BundleError(OrthostatError):
     """A model bundle is not the named one, is unsafe, or cannot do what is asked of it."""
 
+    cause = "bundle"
+
 
 class ModelError(OrthostatError):
-    """The process that runs a model failed, hung or ended; the model may still predict other images."""
+    """The code of a model failed or ended its process; the model may still predict other images."""
+
+    cause = "bundle"
+
+
+class MachineError(OrthostatError):
+    """The machine cannot go on (accelerator, disk, memory), whatever the image and the model."""
 
 
 class ZonesError(OrthostatError):
@@ -67,4 +99,4 @@ class ServiceError(OrthostatError):
 
 
 class RefusedError(OrthostatError):
-    """The prediction service was not started to do what is asked of it."""
+    """What is asked for is not on the list of what is allowed."""

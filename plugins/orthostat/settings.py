@@ -44,17 +44,51 @@ def engine() -> "EngineChoice":
     return cast("EngineChoice", configured)
 
 
+def only_engine() -> str | None:
+    """The one engine that runs here, whatever is asked for: ORTHOSTAT_ONLY_ENGINE; None for each that can."""
+    configured = os.environ.get("ORTHOSTAT_ONLY_ENGINE")
+    if configured not in {None, "onnx", "raster-vision"}:
+        raise ConfigurationError(
+            f"ORTHOSTAT_ONLY_ENGINE is '{configured}'; set it to onnx, which runs no code of a bundle, or to "
+            "raster-vision, or not at all"
+        )
+    return configured
+
+
+def allow_list_path() -> Path | None:
+    """File of the allow-list: ORTHOSTAT_ALLOW; None for no list."""
+    configured = os.environ.get("ORTHOSTAT_ALLOW")
+    return Path(configured) if configured else None
+
+
 def threads() -> int:
     """Threads of a model's process: ORTHOSTAT_THREADS, else the cores that this process may use."""
-    return int(_positive("ORTHOSTAT_THREADS", len(os.sched_getaffinity(0))))
+    return int(positive("ORTHOSTAT_THREADS", len(os.sched_getaffinity(0))))
 
 
 def silence_seconds() -> float:
     """How long a model's process may go without a sign of life: ORTHOSTAT_SILENCE_SECONDS, else 900."""
-    return _positive("ORTHOSTAT_SILENCE_SECONDS", 900)
+    return positive("ORTHOSTAT_SILENCE_SECONDS", 900)
 
 
-def _positive(name: str, default: float) -> float:
+def is_debugged() -> bool:
+    """Whether tracebacks of defects are shown: ORTHOSTAT_DEBUG is set."""
+    return bool(os.environ.get("ORTHOSTAT_DEBUG"))
+
+
+def memory_mb() -> float:
+    """Megabytes (10^6 bytes) that the processes of this machine, or this container, may have together."""
+    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for path in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
+        try:
+            found.append(int(path.read_text()))
+        except (OSError, ValueError):
+            continue  # another version of cgroups, or no limit ("max")
+    return min(found) / 1e6
+
+
+def positive(name: str, default: float) -> float:
+    """A number from the environment. Raises ConfigurationError when it is none, or not above 0."""
     configured = os.environ.get(name)
     try:
         value = default if configured is None else float(configured)

@@ -5,7 +5,6 @@ import json
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -14,12 +13,11 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
 from orthostat.errors import MissingError, StorageError
+from orthostat.storage_errors import translated, translated_file
 
-_MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
-_REPLACED = {"412", "PreconditionFailed"}
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,15 @@ def absolute(uri: str) -> str:
     return uri if is_s3(uri) else str(Path(uri).resolve())
 
 
+def is_same(uri: str, other: str) -> bool:
+    """Whether two URIs mean the same object or file, also through a link."""
+    if is_s3(uri) or is_s3(other):
+        return uri == other
+    with translated_file(uri):
+        one, two = Path(uri), Path(other)
+        return one.resolve() == two.resolve() or (one.exists() and two.exists() and one.samefile(two))
+
+
 def split_s3(uri: str) -> tuple[str, str]:
     """Bucket and key of an `s3://` URI. Raises StorageError when it names no bucket."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -60,9 +67,10 @@ def split_s3(uri: str) -> tuple[str, str]:
 def read_bytes(uri: str) -> bytes:
     """The object's bytes. Raises StorageError when it is missing or cannot be read."""
     if not is_s3(uri):
-        return _local(uri).read_bytes()
+        with translated_file(uri):
+            return _local(uri).read_bytes()
     bucket, key = split_s3(uri)
-    with _translated(uri):
+    with translated(uri):
         return bytes(s3().get_object(Bucket=bucket, Key=key)["Body"].read())
 
 
@@ -70,7 +78,7 @@ def read_range(uri: str, start: int, length: int, etag: str) -> bytes:
     """Some bytes of an object in S3. Raises StorageError when it is no longer the one with that etag."""
     bucket, key = split_s3(uri)
     part = {"Range": f"bytes={start}-{start + length - 1}", "IfMatch": f'"{etag}"'}
-    with _translated(uri):
+    with translated(uri):
         return bytes(s3().get_object(Bucket=bucket, Key=key, **part)["Body"].read())
 
 
@@ -79,7 +87,7 @@ def read_json(uri: str) -> Any:
     data = read_bytes(uri)
     try:
         return json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StorageError(f"{uri} is not valid JSON ({error}); write it again") from error
 
 
@@ -87,19 +95,18 @@ def write_bytes(uri: str, data: bytes, content_type: str = "application/octet-st
     """Write the whole object or nothing, replacing what was there."""
     if is_s3(uri):
         bucket, key = split_s3(uri)
-        with _translated(uri):
+        with translated(uri):
             s3().put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type)
         return
     path = Path(uri)
-    try:
+    with translated_file(uri):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"{uri} cannot be written ({error.strerror}); check the folder and the disk"
-        ) from error
+        part = path.with_name(f".{uuid.uuid4().hex}.part")
+        try:
+            part.write_bytes(data)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def write_private_json(path: Path, value: Any) -> None:
@@ -136,23 +143,24 @@ def describe(uri: str) -> StoredObject:
     """Etag, size and time of one object. Raises StorageError when it is missing."""
     if not is_s3(uri):
         path = _local(uri)
-        with path.open("rb") as file:
+        with translated_file(uri), path.open("rb") as file:
             etag = hashlib.file_digest(file, "md5").hexdigest()
         stat = path.stat()
         return StoredObject(uri, etag, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC))
     bucket, key = split_s3(uri)
-    with _translated(uri):
+    with translated(uri):
         head = s3().head_object(Bucket=bucket, Key=key)
-    return StoredObject(uri, head["ETag"].strip('"'), head["ContentLength"], head["LastModified"])
+        return StoredObject(uri, head["ETag"].strip('"'), head["ContentLength"], head["LastModified"])
 
 
 def exists(uri: str) -> bool:
     """Whether the object is there. Raises StorageError when that cannot be known."""
     if not is_s3(uri):
-        return Path(uri).is_file()
+        with translated_file(uri):
+            return Path(uri).is_file()
     bucket, key = split_s3(uri)
     try:
-        with _translated(uri):
+        with translated(uri):
             s3().head_object(Bucket=bucket, Key=key)
     except MissingError:
         return False
@@ -167,8 +175,9 @@ def list_objects(uri: str) -> Iterator[StoredObject]:
         yield from (describe(str(path)) for path in paths if path.is_file())
         return
     bucket, prefix = split_s3(uri)
-    with _translated(uri):
+    with translated(uri):
         for page in s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            page["Name"]  # a web page that is well-formed is no empty listing
             for entry in page.get("Contents", []):
                 yield StoredObject(
                     f"s3://{bucket}/{entry['Key']}",
@@ -189,11 +198,12 @@ def download(uri: str, path: Path, etag: str | None = None) -> None:
             raise StorageError(
                 f"{uri} has etag {found}, planned was {etag}: it was replaced; run the pipeline again"
             )
-        shutil.copyfile(uri, path)
+        with translated_file(uri):
+            shutil.copyfile(uri, path)
         return
     bucket, key = split_s3(uri)
     condition = {"IfMatch": f'"{etag}"'} if etag is not None else {}
-    with _translated(uri), path.open("wb") as file:
+    with translated(uri), path.open("wb") as file:
         shutil.copyfileobj(s3().get_object(Bucket=bucket, Key=key, **condition)["Body"], file, 1 << 20)
 
 
@@ -204,7 +214,7 @@ def local_copy(uri: str, folder: Path) -> Path:
     """
     if not is_s3(uri):
         return _local(uri)
-    path = folder / uri.rsplit("/", 1)[-1]
+    path = folder / (uri.rsplit("/", 1)[-1][-_LONGEST_NAME:] or "copy")
     download(uri, path)
     return path
 
@@ -215,17 +225,18 @@ def upload(path: Path, uri: str, content_type: str = "application/octet-stream")
         write_bytes(uri, path.read_bytes(), content_type)
         return
     bucket, key = split_s3(uri)
-    with _translated(uri), path.open("rb") as file:  # upload_file would hide the cause in an error of its own
+    with translated(uri), path.open("rb") as file:  # upload_file would hide the cause in an error of its own
         s3().upload_fileobj(file, bucket, key, ExtraArgs={"ContentType": content_type})
 
 
 def delete(uri: str) -> None:
     """Remove one object; that it is missing already is fine."""
     if not is_s3(uri):
-        Path(uri).unlink(missing_ok=True)
+        with translated_file(uri):
+            Path(uri).unlink(missing_ok=True)
         return
     bucket, key = split_s3(uri)
-    with _translated(uri):
+    with translated(uri):
         s3().delete_object(Bucket=bucket, Key=key)
 
 
@@ -239,22 +250,9 @@ def s3() -> Any:
 
 def _local(uri: str) -> Path:
     path = Path(uri)
-    if not path.is_file():
-        raise MissingError(f"there is no file {uri}; check the path")
-    return path
-
-
-@contextmanager
-def _translated(uri: str) -> Iterator[None]:
-    """Turn what boto3 raises about `uri` into a StorageError."""
-    try:
-        yield
-    except ClientError as error:
-        code = error.response["Error"]["Code"]
-        if code in _MISSING:
-            raise MissingError(f"there is no object {uri}; check bucket and key") from error
-        if code in _REPLACED:
-            raise StorageError(f"{uri} was replaced after it was planned; run the pipeline again") from error
-        raise StorageError(f"S3 refused {uri}: {error}; check the endpoint and the credentials") from error
-    except BotoCoreError as error:
-        raise StorageError(f"S3 did not answer for {uri}: {error}; check AWS_ENDPOINT_URL_S3") from error
+    with translated_file(uri):
+        if path.is_file():
+            return path
+        if path.exists():  # a folder, a pipe, a device: reading it may never end
+            raise StorageError(f"{uri} is no regular file; give the path of one")
+    raise MissingError(f"there is no file {uri}; check the path")

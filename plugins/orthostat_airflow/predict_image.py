@@ -1,40 +1,68 @@
 """The DAG that predicts one image on demand."""
 
-from typing import Any
+import re
 
 from airflow.sdk import DAG, Param
 
+from orthostat.errors import ConfigurationError
+from orthostat.pipelines.allow import AllowList, allow_of_pipelines, read_allow_list
 from orthostat_airflow.runner import single_step
 
 
-def _field(title: str, description: str, **schema: Any) -> Param:
-    return Param(None, type="string", minLength=1, title=title, description=description, **schema)
-
-
-FORM = {
-    "image": _field("Image", "GeoTIFF to predict, s3://..."),
-    "bundle": _field("Model bundle", "Raster Vision model bundle, s3://..."),
-    "sha256": _field(
-        "SHA-256 of the bundle", "A bundle is code: no other is opened.", pattern="^[0-9a-f]{64}$"
-    ),
-    "output": _field("Output", "Folder for labels.tif and item.json, s3://..."),
-}
-"""The trigger form."""
+def trigger_form(allowed: AllowList) -> dict[str, Param]:
+    """The form: bundles to choose from, addresses below what is allowed."""
+    bundles = allowed.bundles or ()
+    return {
+        "image": _address("Image", "GeoTIFF to predict", allowed.images),
+        "bundle": Param(
+            bundles[0].uri if len(bundles) == 1 else None,
+            type="string",
+            enum=[bundle.uri for bundle in bundles],
+            values_display={bundle.uri: f"{bundle.title or bundle.uri} ({bundle.uri})" for bundle in bundles},
+            title="Model bundle",
+            description="A bundle is code: only those that somebody has looked at can be chosen.",
+        ),
+        "output": _address("Output", "Folder for item.json and its files", allowed.outputs),
+    }
 
 
 def predict_image_dag() -> DAG:
     """Wire the DAG; where it runs is ORTHOSTAT_RUNNER's to say."""
-    arguments = ["predict", "--json"]
-    for name in FORM:
+    allowed, doc = _read()
+    arguments = ["predict", "--json", "--sha256", "{{ digests[params.bundle] }}"]
+    for name in ("image", "bundle", "output"):
         arguments += [f"--{name}", f"{{{{ params.{name} }}}}"]
     with DAG(
         dag_id="predict_image",
         dag_display_name="Predict one image",
         description="Predict one image with one model bundle, outside any pipeline.",
-        doc_md="Fill in the form. The task's log says what was written, or why nothing was.",
+        doc_md=doc,
         schedule=None,
-        params=FORM,
+        params=trigger_form(allowed),
+        user_defined_macros={"digests": {b.uri: b.sha256 for b in allowed.bundles or ()}},
         tags=["orthostat", "on demand"],
     ) as dag:
         single_step("predict", arguments)
     return dag
+
+
+def _read() -> tuple[AllowList, str]:
+    """The allow-list, or else what the pipeline files allow; and what the form says of it."""
+    doc = "Fill in the form. The task's log says what was written, or why nothing was."
+    try:
+        listed = read_allow_list()
+    except ConfigurationError as error:
+        return AllowList(bundles=(), images=(), outputs=()), f"Nothing is allowed: {error}"
+    return (listed, doc) if listed.bundles is not None else (allow_of_pipelines(), doc)
+
+
+def _address(title: str, description: str, prefixes: tuple[str, ...] | None) -> Param:
+    below = "|".join(re.escape(prefix) for prefix in prefixes) if prefixes is not None else "s3://[^/]+/"
+    told = f", below {', '.join(prefixes)}" if prefixes else ", s3://..."
+    return Param(
+        None,
+        type="string",
+        pattern=f"^({below}).+" if below else "^$",
+        title=title,
+        description=f"{description}{told}",
+    )

@@ -15,6 +15,13 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 NOTE = "note"
 """XCom key of the sentence that a step adds to its run's note."""
 _USAGE = 2
+_PASSED_ON = (
+    *("PATH", "HOME", "LANG", "LC_", "TZ", "TMPDIR", "PYTHON", "VIRTUAL_ENV", "LD_LIBRARY_PATH"),
+    *("AWS_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT"),
+    *("CUDA_", "NVIDIA_", "OMP_", "ORTHOSTAT_"),
+)
+_KEPT_BACK = {"ORTHOSTAT_DATABASE_URL"}
+"""What a step that predicts finds in its environment: S3, and nothing of Airflow or a database."""
 _ERROR = "error: "
 """What the command line puts before the message of an error, which may go on for several lines."""
 
@@ -56,7 +63,13 @@ class ProcessStep(BaseOperator):
 
     def _environment(self) -> dict[str, str]:
         threads = {} if self.threads is None else {"ORTHOSTAT_THREADS": str(self.threads)}
-        return {**threads, **os.environ, "PYTHONUNBUFFERED": "1"}
+        is_prediction = "predict" in self.arguments[:2]
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not is_prediction or (name.startswith(_PASSED_ON) and name not in _KEPT_BACK)
+        }
+        return {**threads, **inherited, "PYTHONUNBUFFERED": "1"}
 
     def _run(self) -> tuple[int, str, str]:
         last_message = ""

@@ -24,7 +24,9 @@ def heavy_step(task_id: str, pipeline: Pipeline, work: Any, *, option: str, **kw
 
     `option` is the option of `orthostat step TASK_ID` that takes the URI.
     """
-    arguments = work.map(lambda uri: ["step", task_id, option, uri])
+    # Who may write manifests in S3 may not choose the code that runs: the pipeline file does.
+    bundle = ["--sha256", pipeline.model.sha256] if task_id == "predict" else []
+    arguments = work.map(lambda uri: ["step", task_id, option, uri, *bundle])
     if pipeline.runner == "process":
         kwargs["max_active_tis_per_dag"] = min(kwargs.get("max_active_tis_per_dag", _CORES), _CORES)
         return ProcessStep.partial(task_id=task_id, threads=1, **PROCESS_RETRIES, **kwargs).expand(

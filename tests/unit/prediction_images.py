@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from orthostat import storage
 from orthostat.layout import Layout, PredictionKey
+from orthostat.pipelines.limits import Limits
 from orthostat.pipelines.options import PredictOptions
 from orthostat.planning.manifest import Batch, Recipe
 from orthostat.prediction.bundle import Bundle
@@ -42,10 +43,13 @@ def write_image(path: Path, bands: Any, **profile: Any) -> Path:
 class InThisProcess:
     """Stands in for ModelProcess: the same engine, without a child."""
 
-    def __init__(self, bundle: Bundle, engine: EngineName, options: PredictOptions, scratch: Path):
+    def __init__(
+        self, bundle: Bundle, engine: EngineName, options: PredictOptions, scratch: Path, limits: Limits
+    ):
         self.sha256 = bundle.sha256
         self.engine = engine
         self._options = options
+        self._limits = limits
         self._engine = open_engine(engine, bundle, options, 1)
         self.model = self._engine.description
         self.software, self.device = self._engine.software, self._engine.device
@@ -61,7 +65,7 @@ class InThisProcess:
 
     def predict(self, image: Path, name: str, fill: float | None, folder: Path) -> Facts:
         """Predict a local image."""
-        return predict_local(self._engine, image, name, fill, folder, self._options)
+        return predict_local(self._engine, image, name, fill, folder, self._options, limits=self._limits)
 
 
 def make_recipe(folder: Path, **changes: Any) -> Recipe:

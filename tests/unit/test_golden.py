@@ -42,7 +42,7 @@ from tests.onnx_bundle import write_onnx_bundle
 from tests.unit.prediction_images import write_image
 
 GOLDEN = {
-    "predict": (1, "5b0e0289b1b0"),
+    "predict": (2, "5b0e0289b1b0"),
     "compose": (1, "bd2c5bf2413b"),
     "tabulate": (2, "48ed5e16c0a5"),
     "estimate": (2, "187b1fa67f58"),

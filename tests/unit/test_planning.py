@@ -9,13 +9,16 @@ from hypothesis import strategies as st
 
 from orthostat import storage
 from orthostat.errors import SceneError
+from orthostat.judgement.verify import verify
 from orthostat.layout import day_prefixes
 from orthostat.pipelines.window import Window, window_of_days
 from orthostat.planning.manifest import read_batch, write_manifest
 from orthostat.planning.plan import balance, make_plan, pipeline_ledger, read_plan
 from orthostat.prediction.failure import Failure
+from orthostat.prediction.item_copies import read_items
+from orthostat.prediction.stac import to_stac
 from orthostat.scenes.archive import list_scenes
-from tests.builders import make_pipeline, make_scene
+from tests.builders import make_pipeline, make_prediction, make_scene
 
 JANUARY = window_of_days(date(2024, 1, 1), date(2024, 1, 31))
 
@@ -127,7 +130,7 @@ def test_another_model_or_option_predicts_again(s3_bucket: str) -> None:
         assert make_plan(changed, "run 2", JANUARY).planned == 1
 
 
-@pytest.mark.parametrize(("kind", "planned"), [("image", 0), ("runtime", 1)])
+@pytest.mark.parametrize(("kind", "planned"), [("image", 0), ("bundle", 0), ("storage", 1), ("limit", 1)])
 def test_only_a_failure_that_may_pass_is_tried_again(s3_bucket: str, kind: str, planned: int) -> None:
     upload(s3_bucket, "A_20240105.tif")
     pipeline = make_pipeline(f"{s3_bucket}/made")
@@ -135,6 +138,85 @@ def test_only_a_failure_that_may_pass_is_tried_again(s3_bucket: str, kind: str, 
     failure = Failure(scene_id=scene.scene_id, image_uri="u", etag=scene.etag, kind=kind, reason="r")  # type: ignore[arg-type]
     write_manifest(pipeline_ledger(pipeline, JANUARY).key(scene).failure, failure)
     assert make_plan(pipeline, "run 2", JANUARY).planned == planned
+
+
+@pytest.mark.parametrize(
+    "href",
+    [
+        "https://images/a.tif",
+        "/etc/passwd",
+        "/vsicurl/http://a/b.tif",
+        "s3://other/a.tif",
+        "file:///etc/passwd",
+    ],
+)
+def test_an_item_cannot_send_the_pipeline_elsewhere(s3_bucket: str, href: str) -> None:
+    item = {
+        "type": "Feature",
+        "id": "a",
+        "properties": {"datetime": "2024-01-05T00:00:00Z"},
+        "assets": {"visual": {"href": href}},
+    }
+    storage.write_json(f"{s3_bucket}/scenes/a.json", item)
+    scenes = {"uri": f"{s3_bucket}/scenes/", "stac_asset": "visual"}
+    listing = list_scenes(make_pipeline(f"{s3_bucket}/made", scenes=scenes).scenes, JANUARY)
+    assert listing.scenes == ()
+    assert "which is not below" in listing.problems[0]
+
+
+def test_hrefs_with_dots_lead_within_the_bucket(s3_bucket: str) -> None:
+    storage.write_bytes(f"{s3_bucket}/images/a.tif", b"x")
+    item = {
+        "type": "Feature",
+        "id": "a",
+        "properties": {"datetime": "2024-01-05T00:00:00Z"},
+        "assets": {"visual": {"href": "../../images/./a.tif"}},
+    }
+    storage.write_json(f"{s3_bucket}/scenes/deep/a.json", item)
+    scenes = {"uri": f"{s3_bucket}/scenes/", "stac_asset": "visual"}
+    pipeline = make_pipeline(f"{s3_bucket}/made", scenes=scenes)
+    assert [s.image_uri for s in list_scenes(pipeline.scenes, JANUARY).scenes] == [
+        f"{s3_bucket}/images/a.tif"
+    ]
+
+
+@pytest.mark.parametrize("content", [b'{"kind": "weather", "new": 1}', b"[1]", b"<html>", b"[" * 100_000])
+def test_a_failure_record_of_another_version_is_one_scenes_problem(s3_bucket: str, content: bytes) -> None:
+    upload(s3_bucket, "A_20240105.tif")
+    pipeline = make_pipeline(f"{s3_bucket}/made")
+    plan = make_plan(pipeline, "run", JANUARY)
+    [scene] = plan.scenes()
+    key = pipeline_ledger(pipeline, JANUARY).key(scene)
+    storage.write_bytes(key.failure, content)
+    assert make_plan(pipeline, "run 2", JANUARY).planned == 1
+    assert [failure.kind for failure in verify(plan).failures] == ["machine"]
+
+
+def test_a_foreign_item_is_set_aside_and_its_scene_predicted_again(s3_bucket: str) -> None:
+    upload(s3_bucket, "A_20240105.tif")
+    pipeline = make_pipeline(f"{s3_bucket}/made")
+    [scene] = make_plan(pipeline, "run", JANUARY).scenes()
+    key = pipeline_ledger(pipeline, JANUARY).key(scene)
+    storage.write_json(key.item, {"type": "Feature", "properties": None})
+    assert make_plan(pipeline, "run 2", JANUARY).planned == 0
+    assert list(read_items(pipeline_ledger(pipeline, JANUARY))) == []
+    assert storage.read_json(key.file("foreign.json"))["type"] == "Feature"
+    assert pipeline_ledger(pipeline, JANUARY).has_failed(scene)
+    assert make_plan(pipeline, "run 3", JANUARY).planned == 1
+
+
+def test_verify_goes_by_the_generation_of_a_re_prediction(s3_bucket: str) -> None:
+    upload(s3_bucket, "A_20240105.tif", "B_20240105.tif")
+    pipeline = make_pipeline(f"{s3_bucket}/made")
+    plan = make_plan(pipeline, "again", JANUARY, is_repredicted=True)
+    assert {read_batch(uri).generation for uri in plan.batches} == {plan.generation}
+    for scene, generation in zip(plan.scenes(), (None, plan.generation), strict=True):
+        item = to_stac(make_prediction(scene.scene_id, generation=generation))
+        storage.write_json(pipeline_ledger(pipeline, JANUARY).key(scene).item, item)
+    found = verify(plan)
+    assert len(found.committed) == 1
+    reasons = [failure.reason.split(":")[0] for failure in found.failures]
+    assert reasons == ["its Item is of an earlier prediction"]
 
 
 def test_batches_are_bounded_and_written_as_manifests(s3_bucket: str) -> None:

@@ -1,6 +1,7 @@
 """A batch: facts of a prediction, its commit, and scenes that fail without harming the others."""
 
 import json
+import re
 import threading
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 import rasterio
 
 from orthostat import storage
-from orthostat.errors import BundleError
+from orthostat.errors import BundleError, LimitError, MachineError, ModelError, OutageError, SceneError
+from orthostat.pipelines.limits import Limits
 from orthostat.prediction import batch as batch_module
 from orthostat.prediction.batch import Summary, predict_batch
 from orthostat.prediction.engines.onnx import OnnxEngine
@@ -111,19 +113,59 @@ def test_an_image_that_was_replaced_after_planning_fails_but_is_tried_again(tmp_
     write_image(tmp_path / "scenes" / "A.tif", VALUES + 1)
     assert predict_batch(batch) == Summary(predicted=1, skipped=0, failed=1)
     failure = read_failure(key_of(batch, 0).failure)
-    assert failure.kind == "runtime"
+    assert failure.kind == "storage"
     assert "it was replaced" in failure.reason
+    assert not failure.is_final(Limits())
 
 
-def test_what_the_model_raises_is_recorded_as_runtime(tmp_path, monkeypatch):
-    def explode(*arguments, **keywords):
-        raise RuntimeError("CUDA out of memory")
+def fail_with(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the model fail."""
 
+    def fail(*arguments, **keywords):
+        raise error
+
+    monkeypatch.setattr(OnnxEngine, "segment", fail)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ModelError("no numbers"), "bundle"),
+        (LimitError("too many", "pixels", Limits().pixels), "limit"),
+        (SceneError("damaged"), "image"),
+    ],
+)
+def test_a_failure_is_recorded_by_its_cause_and_not_tried_again(tmp_path, monkeypatch, error, kind):
     batch = make_batch(tmp_path, scenes(tmp_path, "A"))
-    monkeypatch.setattr(OnnxEngine, "segment", explode)
+    fail_with(error, monkeypatch)
     assert predict_batch(batch).failed == 1
     failure = read_failure(key_of(batch, 0).failure)
-    assert (failure.kind, failure.reason) == ("runtime", "RuntimeError: CUDA out of memory")
+    assert (failure.kind, failure.reason) == (kind, str(error))
+    assert failure.is_final(batch.recipe.limits)
+    monkeypatch.setattr(batch_module, "ModelProcess", None)  # a retry loads nothing
+    assert predict_batch(batch) == Summary(predicted=0, skipped=0, failed=1)
+
+
+@pytest.mark.parametrize("error", [MachineError("CUDA error"), OutageError("S3 did not answer")])
+def test_a_machine_that_fails_ends_the_batch_and_leaves_no_record(tmp_path, monkeypatch, error):
+    batch = make_batch(tmp_path, scenes(tmp_path, "A", "B"))
+    with monkeypatch.context() as patch:
+        fail_with(error, patch)
+        with pytest.raises(type(error)):
+            predict_batch(batch)
+    assert not storage.exists(key_of(batch, 0).failure)
+    assert predict_batch(batch) == Summary(predicted=2, skipped=0, failed=0)
+
+
+def test_a_raised_limit_is_tried_again(tmp_path):
+    batch = make_batch(tmp_path, scenes(tmp_path, "A"), make_recipe(tmp_path, limits={"pixels": 8}))
+    assert predict_batch(batch).failed == 1
+    failure = read_failure(key_of(batch, 0).failure)
+    assert re.search(r"the pixels of .*A\.tif are 9, allowed are 8 \(ORTHOSTAT_MAX_PIXELS", failure.reason)
+    assert failure.is_final(Limits(pixels=8))
+    assert not failure.is_final(Limits(pixels=9))
+    raised = batch.model_copy(update={"recipe": make_recipe(tmp_path, limits={"pixels": 9})})
+    assert predict_batch(raised).predicted == 1
 
 
 def test_what_is_committed_is_not_predicted_again(tmp_path, monkeypatch):
@@ -137,34 +179,57 @@ def test_what_is_committed_is_not_predicted_again(tmp_path, monkeypatch):
     assert storage.read_bytes(key_of(batch, 0).item) == before
 
 
-def test_predicting_again_writes_the_same_bytes(tmp_path):
-    batch = make_batch(tmp_path, scenes(tmp_path, "A"), is_repredicted=True)
+def test_predicting_again_writes_the_same_labels(tmp_path):
+    batch = make_batch(tmp_path, scenes(tmp_path, "A"))
     key = key_of(batch, 0)
     predict_batch(batch)
-    before = storage.read_bytes(key.file("labels.tif")), storage.read_bytes(key.item)
+    before = storage.read_bytes(key.file("labels.tif"))
     storage.write_bytes(key.file("labels.tif"), b"half")
-    assert predict_batch(batch).predicted == 1
-    assert (storage.read_bytes(key.file("labels.tif")), storage.read_bytes(key.item)) == before
+    assert predict_batch(batch.model_copy(update={"generation": "second"})).predicted == 1
+    assert storage.read_bytes(key.file("labels.tif")) == before
+    assert read_prediction(key.item).generation == "second"
+
+
+def test_a_killed_re_prediction_goes_on_where_it_ended(tmp_path, monkeypatch):
+    names = scenes(tmp_path, "A", "B", "C")
+    predict_batch(make_batch(tmp_path, names))
+    batch = make_batch(tmp_path, names, generation="second")
+    original, done = OnnxEngine.segment, []
+
+    def fail_late(self, chips, *, scores):
+        done.append(chips)
+        if len(done) == 2:
+            raise MachineError("the node went")
+        return original(self, chips, scores=scores)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OnnxEngine, "segment", fail_late)
+        with pytest.raises(MachineError):
+            predict_batch(batch)
+    generations = [read_prediction(key_of(batch, number).item).generation for number in range(3)]
+    assert generations == ["second", None, None]
+    assert predict_batch(batch) == Summary(predicted=2, skipped=1, failed=0)
+    assert predict_batch(batch) == Summary(predicted=0, skipped=3, failed=0)
 
 
 def test_a_failure_record_goes_when_the_scene_succeeds(tmp_path, monkeypatch):
     batch = make_batch(tmp_path, scenes(tmp_path, "A"))
     with monkeypatch.context() as patch:
-        patch.setattr(OnnxEngine, "segment", lambda *_, **__: 1 / 0)
+        fail_with(SceneError("damaged"), patch)
         predict_batch(batch)
     assert storage.exists(key_of(batch, 0).failure)
-    predict_batch(batch)
+    predict_batch(batch.model_copy(update={"generation": "second"}))
     assert storage.exists(key_of(batch, 0).item)
     assert not storage.exists(key_of(batch, 0).failure)
 
 
 def test_a_failing_second_prediction_leaves_the_first_alone(tmp_path, monkeypatch):
-    batch = make_batch(tmp_path, scenes(tmp_path, "A"), is_repredicted=True)
+    batch = make_batch(tmp_path, scenes(tmp_path, "A"))
     predict_batch(batch)
     key = key_of(batch, 0)
     before = storage.read_bytes(key.item), storage.read_bytes(key.file("labels.tif"))
-    monkeypatch.setattr(OnnxEngine, "segment", lambda *_, **__: 1 / 0)
-    assert predict_batch(batch).failed == 1
+    fail_with(SceneError("damaged"), monkeypatch)
+    assert predict_batch(batch.model_copy(update={"generation": "second"})).failed == 1
     assert (storage.read_bytes(key.item), storage.read_bytes(key.file("labels.tif"))) == before
 
 

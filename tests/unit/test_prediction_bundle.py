@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from orthostat.errors import BundleError, StorageError
+from orthostat.errors import BundleError, LimitError, StorageError
 from orthostat.prediction.fetch import fetch_bundle
 
 LINK_MODE = 0o120777 << 16
 
 
-def pack(entries: dict[str, bytes], link: str | None = None) -> bytes:
+def pack(entries: dict[str, bytes], link: str | None = None, compression: int = zipfile.ZIP_STORED) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
         for name, data in entries.items():
             info = zipfile.ZipInfo(name)
             info.external_attr = LINK_MODE if name == link else 0o100644 << 16
-            archive.writestr(info, data)
+            archive.writestr(info, data, compression)
     return buffer.getvalue()
 
 
@@ -28,6 +28,7 @@ def bundle_of(model: bytes, **extra: bytes) -> bytes:
 
 
 def fetch(tmp_path: Path, data: bytes, sha256: str | None = None):
+    tmp_path.mkdir(exist_ok=True)
     path = tmp_path / "given.zip"
     path.write_bytes(data)
     scratch = tmp_path / "scratch"
@@ -86,3 +87,47 @@ def test_a_zip_file_that_is_no_bundle_is_refused(tmp_path):
 def test_a_missing_bundle_is_named(tmp_path):
     with pytest.raises(StorageError, match=r"there is no file .*nothing.zip"):
         fetch_bundle(str(tmp_path / "nothing.zip"), None, tmp_path)
+
+
+DEFLATED = pack({"a.bin": bytes(range(256)) * 40}, compression=zipfile.ZIP_DEFLATED)
+ENTRY = b"PK\x01\x02\x14\x03\x14\x00"
+"""How an entry of the directory begins; its flags follow."""
+
+
+def damaged(data: bytes, old: bytes, new: bytes) -> bytes:
+    assert old in data
+    return data.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        DEFLATED[:60] + b"\xff" * 60 + DEFLATED[120:],
+        damaged(pack({"a.bin": b"x"}), ENTRY + b"\x00\x00", ENTRY + b"\x01\x00"),
+        pack({"a" * 300: b"x"}),
+        pack({"/".join("a" * 200 for _ in range(30)): b"x"}),
+        damaged(pack({"axb": b"x"}), b"axb", b"a\0b"),
+        pack({"a": b"x", "a/b": b"x"}),
+        damaged(pack({"a.bin": b"x"}), b"\x14\x00\x00\x00\x00\x00", b"\x14\x00\x00\x00\x63\x00"),
+    ],
+    ids=["deflate", "encrypted", "long", "deep", "nul", "both", "method"],
+)
+def test_a_damaged_zip_file_is_refused_in_a_line(tmp_path, data):
+    with pytest.raises(BundleError, match=r"(is no readable zip file|holds no pipeline-config)"):
+        fetch(tmp_path, data)
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
+    data = pack({"zeros": bytes(200_000_000)}, compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(LimitError, match=r"unpacking multiplies the size of .* by 1,\d{3}, allowed are 50"):
+        fetch(tmp_path, data)
+    assert not (tmp_path / "scratch/bundle").exists()
+
+
+def test_too_many_entries_and_too_many_bytes_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("ORTHOSTAT_MAX_BUNDLE_ENTRIES", "3")
+    with pytest.raises(LimitError, match=r"number of files in .* is 4, allowed are 3 \(ORTHOSTAT_MAX_BUNDLE"):
+        fetch(tmp_path, pack(dict.fromkeys("abcd", b"x")))
+    monkeypatch.setenv("ORTHOSTAT_MAX_BUNDLE_MB", "0.001")
+    with pytest.raises(LimitError, match=r"megabytes of .* are .* raise the limit if you trust"):
+        fetch(tmp_path / "other", pack({"a": b"x" * 2000}))

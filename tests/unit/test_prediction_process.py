@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from orthostat import storage
-from orthostat.errors import BundleError, ModelError
+from orthostat.errors import BundleError, MachineError, ModelError
 from orthostat.pipelines.options import PredictOptions
 from orthostat.prediction import process as process_module
 from orthostat.prediction.batch import Summary, predict_batch
@@ -35,34 +35,60 @@ def write_scene(tmp_path: Path, name: str, act: int = 0) -> str:
     return name
 
 
-def reason_of(tmp_path: Path, act: int) -> str:
+def reason_of(tmp_path: Path, act: int, kind: str = "bundle") -> str:
     """A batch of a good scene, one that misbehaves, and another good one; the failure's reason."""
     names = [write_scene(tmp_path, "A"), write_scene(tmp_path, "B", act), write_scene(tmp_path, "C")]
     batch = make_batch(tmp_path, names)
     assert predict_batch(batch) == Summary(predicted=2, skipped=0, failed=1)
     failure = storage.read_json(key_of(batch, 1).failure)
-    assert failure["kind"] == "runtime"
+    assert failure["kind"] == kind
     return failure["reason"]
 
 
 @pytest.mark.parametrize(
-    ("act", "reason"),
+    ("act", "kind", "reason"),
     [
-        (acts.EXIT, "ended by itself with exit code 0"),
-        (acts.LEAVE, "ended by itself with exit code 3; .*it printed: the last words"),
-        (acts.KILL, r"was killed \(SIGKILL\), as by the kernel when memory runs out; give it more memory"),
-        (acts.SEGFAULT, "was ended by SIGSEGV"),
-        (acts.RAISE, r"the model failed on .*B\.tif: RuntimeError: CUDA error"),
-        (acts.INTERRUPT, "ended by itself with exit code 1|was ended by SIGINT"),
+        (acts.EXIT, "bundle", "ended by itself with exit code 0"),
+        (acts.LEAVE, "bundle", "ended by itself with exit code 3; .*it printed: the last words"),
+        (
+            acts.KILL,
+            "limit",
+            r"was killed \(SIGKILL\), as by the kernel when memory runs out; give it more memory",
+        ),
+        (acts.SEGFAULT, "bundle", "was ended by SIGSEGV"),
+        (acts.RAISE, "bundle", r"the model failed on .*B\.tif: RuntimeError: shapes do not match"),
+        (acts.INTERRUPT, "bundle", "ended by itself with exit code 1|was ended by SIGINT"),
+        (acts.SWELL, "limit", r"took .* MB, allowed are 1,500 and was ended; raise ORTHOSTAT_MAX_MEMORY_MB"),
+        (acts.NAN, "bundle", r"B\.tif: the network gives values that are no numbers"),
     ],
 )
-def test_a_model_that_ends_fails_its_scene_and_the_next_one_is_predicted(tmp_path, misbehaving, act, reason):
-    assert re.search(reason, reason_of(tmp_path, act))
+def test_a_model_that_ends_fails_its_scene_and_the_next_one_is_predicted(
+    tmp_path, misbehaving, monkeypatch, act, kind, reason
+):
+    monkeypatch.setenv("ORTHOSTAT_MAX_MEMORY_MB", "1500")
+    assert re.search(reason, reason_of(tmp_path, act, kind))
+
+
+def test_an_accelerator_that_fails_ends_the_batch_and_leaves_no_record(tmp_path, misbehaving):
+    """CUDA's errors are sticky: every later scene would fail, too."""
+    batch = make_batch(tmp_path, [write_scene(tmp_path, "A"), write_scene(tmp_path, "B", acts.BREAK)])
+    with pytest.raises(MachineError, match=r"the model failed on .*B\.tif: RuntimeError: CUDA error"):
+        predict_batch(batch)
+    assert storage.exists(key_of(batch, 0).item)
+    assert not storage.exists(key_of(batch, 1).failure)
 
 
 def test_a_model_that_hangs_is_ended(tmp_path, misbehaving, monkeypatch):
     monkeypatch.setenv("ORTHOSTAT_SILENCE_SECONDS", "3")
-    assert "silent for 3 s and was ended; raise ORTHOSTAT_SILENCE_SECONDS" in reason_of(tmp_path, acts.HANG)
+    assert "silent for 3 s and was ended; raise ORTHOSTAT_SILENCE_SECONDS" in reason_of(
+        tmp_path, acts.HANG, "limit"
+    )
+
+
+def test_a_scene_that_takes_too_long_is_ended(tmp_path, misbehaving, monkeypatch):
+    monkeypatch.setenv("ORTHOSTAT_MAX_SECONDS", "3")
+    told = reason_of(tmp_path, acts.HANG, "limit")
+    assert "took more than 3 s and was ended; raise ORTHOSTAT_MAX_SECONDS" in told
 
 
 def test_what_a_model_prints_goes_nowhere(tmp_path, misbehaving, capfd):

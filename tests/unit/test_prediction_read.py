@@ -49,9 +49,31 @@ def test_a_mask_says_where_data_are(tmp_path):
     assert valid(path) == [[1, 0, 1], [1, 1, 0]]
 
 
-def test_not_a_number_in_every_band_is_no_data(tmp_path):
-    values = np.array([[[np.nan, 1, np.nan], [1, 1, 1]], [[np.nan, np.nan, 1], [1, 1, 1]]], np.float32)
-    assert valid(write_image(tmp_path / "a.tif", values)) == [[0, 1, 1], [1, 1, 1]]
+def test_not_a_number_in_a_band_that_the_model_reads_is_no_data_and_counted(tmp_path):
+    values = np.array([[[np.nan, 1, np.inf], [1, 1, 1]], [[np.nan, np.nan, 1], [1, 1, 1]]], np.float32)
+    path = write_image(tmp_path / "a.tif", values)
+    assert valid(path) == [[0, 0, 0], [1, 1, 1]]
+    with open_image(path, "image", None) as image:
+        image.use_bands([1])
+        assert image.block(WHOLE).valid.tolist() == [[0, 0, 1], [1, 1, 1]]
+        assert image.count_nonfinite() == 2
+        assert image.block(WHOLE).chip(WHOLE, [0, 1])[0].tolist() == [[0, 0], [1, 0], [0, 1]]
+
+
+def test_only_bands_that_the_model_reads_say_where_data_are(tmp_path):
+    values = np.array([[[0, 5, 5]], [[7, 0, 0]]], np.uint16)
+    with open_image(write_image(tmp_path / "a.tif", values, nodata=0), "image", None) as image:
+        image.use_bands([0])
+        assert image.block(Area(0, 0, 1, 3)).valid.tolist() == [[0, 1, 1]]
+
+
+def test_complex_numbers_are_refused(tmp_path):
+    path = write_image(tmp_path / "a.tif", np.ones((1, 2, 2), np.complex64))
+    with (
+        pytest.raises(SceneError, match=r"holds complex numbers .*write their amplitude"),
+        open_image(path, "image", None),
+    ):
+        pass
 
 
 def test_a_chip_over_the_edge_is_zero_outside_and_keeps_the_channel_order(tmp_path):

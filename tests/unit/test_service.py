@@ -127,7 +127,7 @@ def test_closing_removes_what_was_unpacked(
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     predictor = Predictor()
     predictor.predict(recipe_of(tmp_path), image, str(tmp_path / "out"))
-    assert [path for path in scratch.iterdir() if (path / "bundle").is_dir()]
+    assert [path for path in scratch.iterdir() if (path / "files/bundle").is_dir()]
     predictor.close()
     assert list(scratch.iterdir()) == []
     assert predictor.loaded_sha256 is None

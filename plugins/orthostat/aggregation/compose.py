@@ -1,7 +1,6 @@
 """Compose: one class per pixel of the period's grid, and each object once, whatever scenes overlap there."""
 
 import logging
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,6 +27,7 @@ from orthostat.prediction.classes import NODATA
 from orthostat.prediction.item import Prediction
 from orthostat.prediction.stac import media_type, read_predictions
 from orthostat.projection import parse_crs
+from orthostat.scratch import scratch_folder
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +52,8 @@ def compose(work: TileWork) -> None:
 def _compose(work: TileWork) -> None:
     predictions = read_predictions(work.item_uris)
     check_classes(predictions)
-    with tempfile.TemporaryDirectory() as folder:
-        files = SceneFiles(Path(folder), work.grid, predictions)
+    with scratch_folder() as folder:
+        files = SceneFiles(folder, work.grid, predictions)
         near = [files.touching(_surroundings(work.grid, task)) for task in work.tiles]
         for place, task in enumerate(work.tiles):
             files.keep({number for numbers in near[place:] for number in numbers})

@@ -1,7 +1,6 @@
 """Class rasters by anyone: several on one grid are read as one, in which every ground pixel stands once."""
 
 import math
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -28,6 +27,7 @@ from orthostat.aggregation.zones import ZoneSet
 from orthostat.errors import GridError, ZonesError
 from orthostat.prediction.formats import open_image_file
 from orthostat.projection import parse_crs
+from orthostat.scratch import scratch_folder
 
 _BLOCK = 2048
 _TYPES = {"uint8", "int8", "uint16", "int16", "uint32", "int32", "int64"}
@@ -42,7 +42,7 @@ def tabulate_labels(uris: Sequence[str], zones: ZoneSet, nodata: int | None = No
     usable or not the same grid, ZonesError, StorageError.
     """
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = Path(stack.enter_context(scratch_folder()))
         sources = []
         for number, uri in enumerate(sorted(set(uris), key=lambda uri: (uri.rsplit("/", 1)[-1], uri))):
             (folder / str(number)).mkdir()

@@ -1,9 +1,7 @@
 """Tabulate: the area of each class in each zone, with border pixels shared by exact coverage; its objects."""
 
 import logging
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
@@ -28,6 +26,7 @@ from orthostat.aggregation.zones import ZoneSet
 from orthostat.errors import GridError
 from orthostat.pipelines.config import Grid
 from orthostat.projection import parse_projected
+from orthostat.scratch import scratch_folder
 
 _PIXELS_AT_ONCE = 4_000_000
 """Of all zones that are measured together; each takes 16 bytes."""
@@ -155,8 +154,8 @@ def _share_out(polygons: npt.NDArray[np.object_], pixel_area: float) -> Iterator
 
 def _read_tile(uri: str) -> npt.NDArray[np.uint8]:
     with (
-        tempfile.TemporaryDirectory() as folder,
-        rasterio.open(storage.local_copy(uri, Path(folder))) as tile,
+        scratch_folder() as folder,
+        rasterio.open(storage.local_copy(uri, folder)) as tile,
     ):
         labels: npt.NDArray[np.uint8] = tile.read(1)
     return labels

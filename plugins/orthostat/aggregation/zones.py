@@ -1,10 +1,8 @@
 """Zones: the areas that statistics are about, read and checked."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
@@ -17,6 +15,7 @@ from pyproj import CRS
 
 from orthostat import storage
 from orthostat.errors import ZonesError
+from orthostat.scratch import scratch_folder
 
 _SHOWN = 5
 _FORMATS = "give a GeoPackage, GeoJSON, GeoParquet or zipped shapefile with polygons"
@@ -91,8 +90,8 @@ def read_zones(
 
 
 def _read_frame(uri: str) -> gpd.GeoDataFrame:
-    with tempfile.TemporaryDirectory() as folder:
-        path = storage.local_copy(uri, Path(folder))
+    with scratch_folder() as folder:
+        path = storage.local_copy(uri, folder)
         try:
             if path.suffix.lower() in {".parquet", ".geoparquet", ".pq"}:
                 return gpd.read_parquet(path)

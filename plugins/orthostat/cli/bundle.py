@@ -1,11 +1,10 @@
 """`orthostat bundle`: what a model bundle is, and its ONNX model."""
 
 import argparse
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from orthostat.cli.predict_options import sha256
+from orthostat.scratch import scratch_folder
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -52,8 +51,8 @@ def run_show(arguments: argparse.Namespace) -> dict[str, Any] | str:
     from orthostat.prediction.fetch import fetch_bundle
     from orthostat.prediction.options import resolve_options
 
-    with tempfile.TemporaryDirectory(prefix="orthostat-") as folder:
-        bundle = fetch_bundle(arguments.bundle, arguments.sha256, Path(folder))
+    with scratch_folder() as folder:
+        bundle = fetch_bundle(arguments.bundle, arguments.sha256, folder)
         model = describe_bundle(bundle)
         options = resolve_options(model, PredictOptions(), bundle.uri)
     reasons = {name: kind.why_not(model, options) for name, kind in ENGINES.items()}

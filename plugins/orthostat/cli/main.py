@@ -7,11 +7,13 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from orthostat import __version__
+from orthostat import __version__, scratch, settings
 from orthostat.cli import (
     bundle,
     estimate,
@@ -24,9 +26,13 @@ from orthostat.cli import (
     step,
     tabulate,
 )
-from orthostat.errors import OrthostatError, OutputError
+from orthostat.errors import ConfigurationError, OrthostatError, OutputError
+from orthostat.scratch import remove_leftovers
 
 _COMMANDS = (predict, bundle, serve, tabulate, estimate, statistics, pipelines, scenes, step, local)
+_USAGE = 2
+_GRACE_SECONDS = 10
+"""How long an end by a signal may take; Kubernetes kills after 30."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="orthostat",
         description="Official statistics from satellite and aerial images.",
-        epilog="Exit code: 0 done, 1 failed (the reason is on stderr), 2 wrong usage.",
+        epilog="Exit code: 0 done, 1 failed (the reason is on stderr), 2 wrong usage or configuration.",
     )
     parser.add_argument("--version", action="version", version=f"orthostat {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -50,12 +56,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("orthostat").setLevel(logging.INFO)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _end)
+    remove_leftovers()
     try:
         _show(arguments.run(arguments))
     except OrthostatError as error:
         _show(error.result)
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return _USAGE if isinstance(error, ConfigurationError) else 1
+    except Exception as error:
+        print(f"error: {_describe_defect(error)}", file=sys.stderr)
+        if settings.is_debugged():
+            traceback.print_exc()
+        return os.EX_SOFTWARE
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
@@ -74,6 +86,18 @@ def _show(result: Any) -> None:
         raise OutputError(f"the result cannot be written ({error.strerror}); nothing reads it") from error
 
 
+def _describe_defect(error: Exception) -> str:
+    """What no part of Orthostat foresaw, and where."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno}); this is a "
+        "defect of Orthostat: please report it with the command, and with ORTHOSTAT_DEBUG=1 its traceback"
+    )
+
+
 def _end(number: int, frame: FrameType | None) -> None:
-    """Leave by way of every `finally`, so that no scratch folder stays behind."""
+    """Leave by way of every `finally`; at once where a thread, such as a download, would be waited for."""
+    timer = threading.Timer(_GRACE_SECONDS, scratch.leave, (128 + number,))
+    timer.daemon = True
+    timer.start()
     sys.exit(128 + number)

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from orthostat.cli.predict_options import add_options, read_options, sha256
+from orthostat.cli.predict_options import add_options, finite, read_options, sha256
 from orthostat.errors import SceneError
 
 
@@ -16,7 +16,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         "segmentation, chip classification or object detection. URIs are s3://BUCKET/KEY or local paths.",
         epilog="The acquisition time in an Item is the file's TIFFTAG_DATETIME (taken as UTC), else the time "
         "when the object was last modified. An image that fails leaves failure.json in place of item.json; "
-        "the others are predicted, and the exit code is 1.",
+        "the others are predicted, and the exit code is 1. "
+        "Where ORTHOSTAT_ALLOW names an allow-list, only what stands on it is opened, read and written.",
     )
     parser.add_argument("--bundle", required=True, metavar="URI", help="the model bundle, a zip file")
     parser.add_argument(
@@ -44,7 +45,7 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     )
     parser.add_argument(
         "--fill",
-        type=float,
+        type=finite,
         metavar="VALUE",
         help="pixels with this value in every band hold no data, where the image has neither a nodata tag "
         "nor a mask nor an alpha band (default: every pixel of such an image holds data)",
@@ -56,12 +57,19 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | str:
     """Predict the images; the Items as a list, or as a readable table."""
+    from orthostat.pipelines.allow import read_allow_list
     from orthostat.planning.manifest import Recipe
     from orthostat.prediction.images import predict_images
 
+    allowed = read_allow_list()
+    sha256 = arguments.sha256 or allowed.sha256_of(arguments.bundle)
+    allowed.require_bundle(arguments.bundle, sha256)
+    allowed.require_output(arguments.output)
+    for image in arguments.image:
+        allowed.require_image(image)
     recipe = Recipe(
         bundle=arguments.bundle,
-        sha256=arguments.sha256,
+        sha256=sha256,
         engine=arguments.engine,
         options=read_options(arguments),
         fill=arguments.fill,

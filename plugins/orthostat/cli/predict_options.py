@@ -1,6 +1,7 @@
 """The options of the commands that predict: the engine, and Raster Vision's predict options."""
 
 import argparse
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -94,6 +95,17 @@ def sha256(text: str) -> str:
     if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
         raise argparse.ArgumentTypeError(f"'{text}' is no SHA-256; write its 64 hexadecimal digits")
     return text.lower()
+
+
+def finite(text: str) -> float:
+    """The argument, if it is a number: NaN is equal to no value."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"'{text}' is no finite number")
+    return value
 
 
 def _channels(text: str) -> tuple[int, ...]:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from orthostat.cli.predict_options import sha256
+
 Result = dict[str, Any]
 """`note`: a sentence for the run's note; `work`: manifests for the mapped step that follows."""
 
@@ -22,6 +24,13 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     for name, (run, help_text, option) in _WORK_STEPS.items():
         step = _add(steps, name, run, help_text)
         step.add_argument(option, required=True, metavar="URI", dest="uri", help="the pod's manifest")
+        if name == "predict":
+            step.add_argument(
+                "--sha256",
+                type=sha256,
+                metavar="HEX",
+                help="the only bundle to open, whatever the manifest names (default: the manifest's)",
+            )
     for name, (run, help_text) in _RUN_STEPS.items():
         step = _add(steps, name, run, help_text)
         step.add_argument("--root", required=True, metavar="URI", help="the pipeline's output")
@@ -65,10 +74,16 @@ def plan(arguments: argparse.Namespace) -> Result:
 
 def predict(arguments: argparse.Namespace) -> Result:
     """Predict one batch."""
+    from orthostat.pipelines.allow import AllowList, read_allow_list
     from orthostat.planning.manifest import read_batch
     from orthostat.prediction.batch import predict_batch
 
-    predict_batch(read_batch(arguments.uri))
+    batch = read_batch(arguments.uri)
+    bundle = batch.recipe.bundle, batch.recipe.sha256
+    read_allow_list().require_bundle(*bundle)
+    if arguments.sha256:
+        AllowList(digests=(arguments.sha256,)).require_bundle(*bundle)
+    predict_batch(batch)
     return {}
 
 

@@ -1,8 +1,6 @@
 """The map class of each sample unit, read from a period's composite."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from orthostat.estimation.sample import SampleUnit, check_reference_classes
 from orthostat.pipelines.config import Grid
 from orthostat.prediction.classes import NODATA
 from orthostat.projection import parse_crs
+from orthostat.scratch import scratch_folder
 
 Pixels = npt.NDArray[np.int64]
 """Column and row of pixels, shape (n, 2); rows grow southwards."""
@@ -84,8 +83,8 @@ def _read_values(pixels: Pixels, tiles: Mapping[Tile, str], grid: Grid) -> list[
 
 def _read_tile(uri: str, tile: Tile, grid: Grid) -> npt.NDArray[np.uint8]:
     """All values of a tile, uint8 of shape (tile_size, tile_size)."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = storage.local_copy(uri, Path(folder))
+    with scratch_folder() as folder:
+        path = storage.local_copy(uri, folder)
         try:
             with rasterio.open(path) as dataset:
                 _check_place(dataset, uri, tile, grid)

@@ -6,7 +6,10 @@ from orthostat import storage
 from orthostat.errors import ToleranceError
 from orthostat.planning.manifest import write_manifest
 from orthostat.planning.plan import Plan, pipeline_ledger
-from orthostat.prediction.failure import Failure
+from orthostat.prediction.failure import Failure, read_failure
+from orthostat.prediction.item import Prediction
+from orthostat.prediction.item_copies import read_items
+from orthostat.scenes.scene import Scene
 
 
 class Verification(BaseModel):
@@ -34,28 +37,35 @@ def verify(plan: Plan) -> Verification:
     """Compare the plan with what lies in S3 and store the result beside the plan."""
     ledger = pipeline_ledger(plan.pipeline, plan.window)
     committed, failures = [], []
+    items = {} if plan.generation is None else dict(read_items(ledger))
     for scene in plan.scenes():
         key = ledger.key(scene)
-        if key.failure in ledger.marks:
-            failures.append(Failure.model_validate(storage.read_json(key.failure)))
-        elif key.item in ledger.marks:
-            committed.append(scene.scene_id)
+        failure = read_failure(key.failure) if key.failure in ledger.marks else None
+        if failure is not None:
+            failures.append(failure)
+        elif key.item not in ledger.marks:
+            failures.append(_missing(scene, "neither Item nor failure record"))
+        elif plan.generation is not None and not _is_of(plan.generation, items.get(key.item)):
+            failures.append(_missing(scene, "its Item is of an earlier prediction"))
         else:
-            reason = (
-                "neither Item nor failure record: its pod ended before the scene was done; see the pod's log"
-            )
-            failures.append(
-                Failure(
-                    scene_id=scene.scene_id,
-                    image_uri=scene.image_uri,
-                    etag=scene.etag,
-                    kind="runtime",
-                    reason=reason,
-                )
-            )
+            committed.append(scene.scene_id)
     verification = Verification(committed=tuple(sorted(committed)), failures=tuple(failures))
     write_manifest(plan.layout.run(plan.run_id, "verification.json"), verification)
     return verification
+
+
+def _is_of(generation: str, prediction: Prediction | None) -> bool:
+    return prediction is not None and prediction.generation == generation
+
+
+def _missing(scene: Scene, what: str) -> Failure:
+    return Failure(
+        scene_id=scene.scene_id,
+        image_uri=scene.image_uri,
+        etag=scene.etag,
+        kind="machine",
+        reason=f"{what}: its pod ended before the scene was done; see the pod's log",
+    )
 
 
 def read_verification(plan: Plan) -> Verification:

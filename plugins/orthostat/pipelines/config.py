@@ -5,9 +5,10 @@ from datetime import date
 from typing import Annotated, Literal
 
 from croniter import croniter
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
 from orthostat.errors import GridError
+from orthostat.pipelines.limits import Limits
 from orthostat.pipelines.options import EngineChoice, PredictOptions, Share
 from orthostat.projection import parse_crs, parse_projected
 
@@ -32,7 +33,9 @@ class Scenes(Section):
     """strptime format of the group `acquired`; times are UTC."""
     stac_asset: str | None = None
     """Set instead of `pattern` when the prefix holds STAC Items: the asset that is the image."""
-    fill: float | None = None
+    image_prefixes: tuple[Uri, ...] = ()
+    """Where STAC Items may say that images lie, besides the bucket, or the folder, of `uri`."""
+    fill: FiniteFloat | None = None
     """Pixels with this value in every band hold no data, where the file itself does not say so."""
 
     @field_validator("pattern")
@@ -246,6 +249,8 @@ class Pipeline(Section):
     """A nightly run looks for scenes acquired in the last so many days."""
     max_failed_share: Share = 0.1
     """The run turns red when a larger share of its scenes failed."""
+    limits: Limits = Field(default_factory=Limits)
+    """How much an image, the bundle and their process may take; what is left out, the environment decides."""
     max_pods: Annotated[int, Field(ge=1, le=500)] = 200
     """At most so many predict pods, and as many compose pods, per run."""
     batch_mb: Annotated[float, Field(gt=0)] = 2000.0

@@ -1,6 +1,7 @@
 """From YAML file to `Pipeline`; what is wrong is said with file, field, value and cure."""
 
 import difflib
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def load_pipeline(path: Path) -> Pipeline:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: is no UTF-8 text ({error}); save it as UTF-8") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ConfigurationError(f"{path}: is no valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path}: is no mapping of fields; start with 'name: {path.stem}'")
@@ -60,7 +61,9 @@ def _explain(detail: ErrorDetails) -> str:
     if detail["type"] == "missing":
         return f"field '{field}' is missing; add it"
     value = detail["input"] if not isinstance(detail["input"], dict) else "(this section)"
-    return f"field '{field}' has the value {value!r}: {detail['msg'].removeprefix('Value error, ')}"
+    return (
+        f"field '{field}' has the value {reprlib.repr(value)}: {detail['msg'].removeprefix('Value error, ')}"
+    )
 
 
 def _suggest(location: tuple[int | str, ...]) -> str:

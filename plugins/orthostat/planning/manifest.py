@@ -1,12 +1,13 @@
 """What a pod is told: manifests in S3 that hold all it needs, so that it needs no pipeline file."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from orthostat import storage
+from orthostat.pipelines.limits import Limits
 from orthostat.pipelines.options import EngineChoice, PredictOptions
 from orthostat.scenes.scene import Scene
 
-PREDICT_VERSION = 1
+PREDICT_VERSION = 2
 """Rises when equal images give other labels."""
 
 
@@ -22,14 +23,21 @@ class Recipe(BaseModel):
     engine: EngineChoice = "auto"
     """What runs the model; `auto` is decided by the bundle."""
     options: PredictOptions = PredictOptions()
-    fill: float | None = None
+    fill: FiniteFloat | None = None
     """Value that means no data in every band where the image does not say so itself."""
+    limits: Limits = Field(default_factory=Limits)
+    """How much an image, the bundle and their process may take."""
 
     @property
     def decisions(self) -> dict[str, object]:
-        """Everything besides model and image that decides the labels."""
-        options = self.options.model_dump(mode="json")
+        """Everything besides model and image that decides the labels, and which files there are."""
+        options = self.options.model_dump(mode="json", exclude={"batch_size"})
         return {**options, "engine": self.engine, "fill": self.fill, "version": PREDICT_VERSION}
+
+    def told(self) -> dict[str, object]:
+        """What an Item says besides the model's options."""
+        wanted = self.options.model_dump(include={"scene_group", "update_stats", "scores", "polygons"})
+        return {**wanted, "fill": self.fill, "version": PREDICT_VERSION}
 
 
 class Batch(BaseModel):
@@ -43,8 +51,8 @@ class Batch(BaseModel):
     options_sha256: str
     """Digest of the recipe's decisions, part of every key."""
     scenes: tuple[Scene, ...]
-    is_repredicted: bool = False
-    """Predict again what is already committed."""
+    generation: str | None = None
+    """Set to predict again what is committed: names the re-prediction, so that a retry goes on with it."""
 
     @property
     def size_bytes(self) -> int:

@@ -3,7 +3,8 @@
 import heapq
 import math
 from collections.abc import Sequence
-from datetime import datetime
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,11 +15,13 @@ from orthostat.pipelines.config import Pipeline
 from orthostat.pipelines.window import Window, periods_in
 from orthostat.planning.manifest import Batch, Recipe, read_batch, write_manifest
 from orthostat.planning.recipe import options_sha256, pipeline_recipe
-from orthostat.prediction.failure import Failure
+from orthostat.prediction.failure import read_failure
 from orthostat.scenes.archive import list_scenes
 from orthostat.scenes.ledger import Ledger, new_scenes, read_ledger
 from orthostat.scenes.scene import Scene
 from orthostat.scenes.withdrawals import read_withdrawals
+
+_READERS = 16
 
 
 class Plan(BaseModel):
@@ -38,6 +41,8 @@ class Plan(BaseModel):
     """Scenes to be predicted."""
     batches: tuple[str, ...]
     """URIs of the batches' manifests."""
+    generation: str | None = None
+    """Of a run that predicts again; names it, and the moment of its plan."""
     problems: tuple[str, ...] = ()
     """What looks like a scene in the archive and cannot be one, with the reason."""
 
@@ -71,11 +76,14 @@ def make_plan(pipeline: Pipeline, run_id: str, window: Window, *, is_repredicted
     scenes = [scene for scene in listing.scenes if scene.scene_id not in withdrawn]
     recipe = pipeline_recipe(pipeline)
     ledger = read_ledger(layout, pipeline.model.sha256, options_sha256(recipe), window)
-    planned = scenes if is_repredicted else new_scenes(scenes, ledger, _image_failures(scenes, ledger))
+    planned = (
+        scenes if is_repredicted else new_scenes(scenes, ledger, _final_failures(scenes, ledger, pipeline))
+    )
+    generation = f"{run_id} of {datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}" if is_repredicted else None
     batches = []
     for number, batch in enumerate(balance(planned, batch_count(planned, pipeline))):
         batches.append(layout.batch(run_id, number))
-        write_manifest(batches[-1], _manifest(pipeline, recipe, batch, is_repredicted))
+        write_manifest(batches[-1], _manifest(pipeline, recipe, batch, generation))
     plan = Plan(
         pipeline=pipeline,
         run_id=run_id,
@@ -84,6 +92,7 @@ def make_plan(pipeline: Pipeline, run_id: str, window: Window, *, is_repredicted
         listed=len(scenes),
         planned=len(planned),
         batches=tuple(batches),
+        generation=generation,
         problems=listing.problems,
     )
     write_manifest(layout.plan(run_id), plan)
@@ -121,16 +130,19 @@ def balance(scenes: Sequence[Scene], count: int) -> list[list[Scene]]:
     return [batch for batch in batches if batch]
 
 
-def _image_failures(scenes: Sequence[Scene], ledger: Ledger) -> list[str]:
-    failures = [ledger.key(scene).failure for scene in scenes if ledger.has_failed(scene)]
-    return [uri for uri in failures if Failure.model_validate(storage.read_json(uri)).kind == "image"]
+def _final_failures(scenes: Sequence[Scene], ledger: Ledger, pipeline: Pipeline) -> list[str]:
+    """The failure records of scenes that would fail again; one that cannot be understood says nothing."""
+    uris = [ledger.key(scene).failure for scene in scenes if ledger.has_failed(scene)]
+    with ThreadPoolExecutor(_READERS) as readers:
+        failures = zip(uris, readers.map(read_failure, uris), strict=True)
+        return [uri for uri, failure in failures if failure and failure.is_final(pipeline.limits)]
 
 
-def _manifest(pipeline: Pipeline, recipe: Recipe, scenes: Sequence[Scene], is_repredicted: bool) -> Batch:
+def _manifest(pipeline: Pipeline, recipe: Recipe, scenes: Sequence[Scene], generation: str | None) -> Batch:
     return Batch(
         output=pipeline.output,
         recipe=recipe,
         options_sha256=options_sha256(recipe),
         scenes=tuple(scenes),
-        is_repredicted=is_repredicted,
+        generation=generation,
     )

@@ -1,8 +1,5 @@
 """A pipeline's recipe: with the engine decided, so that every later step means the same predictions."""
 
-import tempfile
-from pathlib import Path
-
 from pydantic import ValidationError
 
 from orthostat import settings, storage
@@ -13,6 +10,7 @@ from orthostat.prediction.description import Description, describe_bundle
 from orthostat.prediction.engines.engine import EngineName, choose_engine
 from orthostat.prediction.fetch import fetch_bundle
 from orthostat.prediction.options import resolve_options
+from orthostat.scratch import scratch_folder
 
 
 def pipeline_recipe(pipeline: Pipeline) -> Recipe:
@@ -26,6 +24,7 @@ def pipeline_recipe(pipeline: Pipeline) -> Recipe:
         engine=engine,
         options=model.options(),
         fill=pipeline.scenes.fill,
+        limits=pipeline.limits,
     )
 
 
@@ -51,7 +50,7 @@ def describe_model(pipeline: Pipeline) -> Description:
             return Description.model_validate(storage.read_json(kept))
         except ValidationError:
             pass  # another version of Orthostat wrote it
-    with tempfile.TemporaryDirectory(prefix="orthostat-") as folder:
-        description = describe_bundle(fetch_bundle(model.bundle, model.sha256, Path(folder)))
+    with scratch_folder() as folder:
+        description = describe_bundle(fetch_bundle(model.bundle, model.sha256, folder))
     storage.write_json(kept, description.model_dump(mode="json"))
     return description

@@ -3,7 +3,6 @@
 import logging
 import subprocess
 import sys
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,11 @@ from orthostat.prediction.bundle import MODEL_NAME, Bundle, unpack_bundle
 from orthostat.prediction.compare import Difference, compare
 from orthostat.prediction.description import ONNX_NAME, describe_bundle
 from orthostat.prediction.engines.engine import EngineName, choose_engine, require_installed
+from orthostat.prediction.environment import clean_environment
 from orthostat.prediction.fetch import fetch_bundle
 from orthostat.prediction.options import resolve_options
-from orthostat.prediction.process import ModelProcess, clean_environment
+from orthostat.prediction.process import ModelProcess
+from orthostat.scratch import scratch_folder
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +44,7 @@ def add_onnx(
     """
     if output in (uri, image):
         raise ConfigurationError(f"the output {output} is the input; give another place")
-    with tempfile.TemporaryDirectory(prefix="orthostat-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         bundle = fetch_bundle(uri, sha256, folder)
         for engine in ("onnx", "raster-vision"):
             require_installed(engine, uri, None)

@@ -1,7 +1,6 @@
 """Many scenes with one warm model: while one is predicted the next is fetched and the last one is stored."""
 
 import logging
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,18 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orthostat import storage
-from orthostat.errors import BundleError, ModelError, SceneError, StorageError
+from orthostat.errors import BundleError, MachineError, OrthostatError, OutageError
 from orthostat.layout import Layout
 from orthostat.planning.manifest import Batch, Recipe
 from orthostat.prediction.description import describe_bundle
 from orthostat.prediction.engines.engine import ENGINES, choose_engine, require_installed
-from orthostat.prediction.facts import Facts
-from orthostat.prediction.failure import Failure
+from orthostat.prediction.failure import Failure, read_failure
 from orthostat.prediction.fetch import fetch_bundle
 from orthostat.prediction.item import Prediction
 from orthostat.prediction.options import resolve_options
 from orthostat.prediction.process import ModelProcess
 from orthostat.prediction.scene import Work, commit_scene, compute_scene, download_image, record_failure
+from orthostat.prediction.stac import read_generation
+from orthostat.scratch import scratch_folder
 
 log = logging.getLogger(__name__)
 
@@ -39,24 +39,30 @@ class Summary:
 def predict_batch(batch: Batch) -> Summary:
     """Predict the scenes of a batch; those that are committed already are left alone.
 
-    A scene that fails leaves a failure record and the batch goes on. Raises BundleError when the bundle is
-    not the named one or cannot be used, StorageError when nothing can be stored.
+    A scene that fails leaves a failure record and the batch goes on; a second attempt goes on where the first
+    ended. Raises BundleError when the bundle is not the named one or cannot be used, OutageError and
+    MachineError when no other scene would fare better: those leave no record.
     """
     layout, sha256 = Layout(batch.output), batch.recipe.sha256 or ""
     work = [
-        Work(s, layout.prediction(sha256, batch.options_sha256, s.acquired, s.scene_id, s.etag))
-        for s in batch.scenes
+        Work(
+            scene,
+            layout.prediction(sha256, batch.options_sha256, scene.acquired, scene.scene_id, scene.etag),
+            generation=batch.generation,
+        )
+        for scene in batch.scenes
     ]
-    waiting = work if batch.is_repredicted else [w for w in work if not _is_committed(w)]
+    todo = [one for one in work if not _is_committed(one)]
+    waiting = [one for one in todo if not _has_failed(one, batch.recipe)]
     failed = sum(isinstance(outcome, Failure) for outcome in predict_each(batch.recipe, waiting))
-    return Summary(len(waiting) - failed, len(work) - len(waiting), failed)
+    return Summary(len(waiting) - failed, len(work) - len(todo), len(todo) - len(waiting) + failed)
 
 
 @contextmanager
 def open_model(recipe: Recipe) -> Iterator[ModelProcess]:
     """A process with the recipe's model, loaded. Raises BundleError when it cannot be, StorageError."""
-    with tempfile.TemporaryDirectory(prefix="orthostat-") as folder:
-        bundle = fetch_bundle(recipe.bundle, recipe.sha256, Path(folder))
+    with scratch_folder() as folder:
+        bundle = fetch_bundle(recipe.bundle, recipe.sha256, folder, recipe.limits)
         model = describe_bundle(bundle)
         options = resolve_options(model, recipe.options, bundle.uri)
         engine = choose_engine(recipe.engine, model, options, bundle.uri)
@@ -64,7 +70,7 @@ def open_model(recipe: Recipe) -> Iterator[ModelProcess]:
         require_installed(engine, bundle.uri, why_not_onnx)
         if recipe.engine == "auto":
             log.info("engine %s: %s", engine, why_not_onnx or "the bundle holds all that it needs")
-        with ModelProcess(bundle, engine, recipe.options, Path(folder)) as process:
+        with ModelProcess(bundle, engine, recipe.options, folder, recipe.limits) as process:
             process.start()
             yield process
 
@@ -73,16 +79,16 @@ def predict_each(recipe: Recipe, work: Sequence[Work]) -> Iterator[Prediction | 
     """Predict one scene after another with one warm model, in the order given.
 
     Raises BundleError before the first scene, or when the model cannot be loaded again after it ended;
-    StorageError when a result cannot be stored.
+    StorageError when a result cannot be stored, OutageError, MachineError.
     """
     if not work:
         return
     with (
         open_model(recipe) as process,
-        tempfile.TemporaryDirectory(prefix="orthostat-") as folder,
+        scratch_folder() as folder,
         ThreadPoolExecutor(1, thread_name_prefix="store") as store,
     ):
-        scratch = Path(folder)
+        scratch = folder
         stored: Future[Prediction | Failure] | None = None
         for number, (item, path) in enumerate(_download_ahead(recipe, work, scratch), start=1):
             start = time.monotonic()
@@ -106,23 +112,11 @@ def _attempt(
     """The prediction, stored meanwhile, or the recorded failure: one bad image never stops the others."""
     try:
         facts = compute_scene(process, recipe, work, path.result(), folder)
-    except SceneError as error:
-        return store.submit(record_failure, work, "image", error)
-    except BundleError:
-        raise
-    except Exception as error:
-        log.debug("failure of %s", work.scene.scene_id, exc_info=not isinstance(error, ModelError))
-        return store.submit(record_failure, work, "runtime", error)
-    return store.submit(_commit, process, recipe, work, facts, folder)
-
-
-def _commit(
-    process: ModelProcess, recipe: Recipe, work: Work, facts: Facts, folder: Path
-) -> Prediction | Failure:
-    try:
-        return commit_scene(process, recipe, work, facts, folder)
-    except StorageError as error:
-        return record_failure(work, "runtime", error)
+    except (BundleError, OutageError, MachineError):
+        raise  # no other scene would fare better
+    except OrthostatError as error:
+        return store.submit(record_failure, work, error)
+    return store.submit(commit_scene, process, recipe, work, facts, folder)
 
 
 def _download_ahead(
@@ -131,7 +125,7 @@ def _download_ahead(
     """Each scene with its image; the next image arrives while the caller works on this one."""
 
     def download(number: int) -> Path:
-        return download_image(work[number - 1], scratch / f"{number}.image", recipe.fill)
+        return download_image(work[number - 1], scratch / f"{number}.image", recipe.fill, recipe.limits)
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="download") as pool:
         upcoming = pool.submit(download, 1)
@@ -147,8 +141,16 @@ def _download_ahead(
 def _is_committed(work: Work) -> bool:
     if not storage.exists(work.key.item):
         return False
+    if work.generation is not None and read_generation(work.key.item) != work.generation:
+        return False
     storage.delete(work.key.failure)  # a process that ended between the commit and this line left it
     return True
+
+
+def _has_failed(work: Work, recipe: Recipe) -> bool:
+    """Whether an earlier attempt at this batch left a record that says that it will fail again."""
+    failure = read_failure(work.key.failure) if storage.exists(work.key.failure) else None
+    return failure is not None and failure.generation == work.generation and failure.is_final(recipe.limits)
 
 
 def _told(outcome: Prediction | Failure) -> Prediction | Failure:

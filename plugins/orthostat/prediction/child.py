@@ -1,11 +1,13 @@
 """The process in which model and image meet: local files in, local files out, told over one pipe.
 
 It has no credential, no address of S3 or a database, and nothing of the scheduler in its environment. What
-the bundle's code prints goes to stderr; the pipe carries JSON alone.
+the bundle's code prints goes to stderr; the pipe carries JSON alone. A failure is told by its cause.
 """
 
 import json
 import os
+import re
+import resource
 import signal
 import sys
 import threading
@@ -13,17 +15,23 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from orthostat.errors import BundleError, SceneError
+from orthostat.errors import BundleError, Cause, LimitError, OrthostatError
+from orthostat.pipelines.limits import Limits
 from orthostat.pipelines.options import PredictOptions
 from orthostat.prediction.bundle import Bundle
 from orthostat.prediction.engines.engine import Engine, open_engine
 from orthostat.prediction.facts import BUNDLE, IMAGE
 from orthostat.prediction.local import predict_local
+from orthostat.storage_errors import FULL
+
+_BROKEN = re.compile(r"CUDA|cuDNN|cuBLAS|NCCL|HIP error|No space left|Input/output error", re.IGNORECASE)
+"""What libraries say of a machine that will not do better with the next image: CUDA's errors are sticky."""
 
 
 def main() -> None:
     """Open the bundle that the first message names, then predict an image per message."""
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash leaves no file as large as the memory
     threading.Thread(target=_end_with_parent, daemon=True).start()
     pipe = Connection(int(sys.argv[1]))
     engine = _open(pipe, json.loads(pipe.recv_bytes()))
@@ -47,8 +55,9 @@ def _open(pipe: Connection, order: dict[str, Any]) -> Engine | None:
         engine = open_engine(
             order["engine"], bundle, PredictOptions.model_validate(order["options"]), order["threads"]
         )
-    except BundleError as error:
-        _send(pipe, {"bundle_error": str(error)})
+    except Exception as error:
+        cause, reason = _explain(error)
+        _send(pipe, {"failed": "bundle" if isinstance(error, BundleError) else cause, "reason": reason})
         return None
     _send(
         pipe,
@@ -74,14 +83,26 @@ def _predict(pipe: Connection, engine: Engine, order: dict[str, Any]) -> None:
             Path(order["folder"]),
             PredictOptions.model_validate(order["options"]),
             report,
+            Limits.model_validate(order["limits"]),
         )
-    except (SceneError, BundleError) as error:
-        _send(pipe, {"scene_error": str(error)})
     except Exception as error:  # a bundle's code can raise anything, and the parent is to know
-        _send(pipe, {"model_error": f"{type(error).__name__}: {error}"})
-        raise
+        cause, reason = _explain(error)
+        limit = {"limit": error.limit, "allowed": error.allowed} if isinstance(error, LimitError) else {}
+        _send(pipe, {"failed": cause, "reason": reason, **limit})
     else:
         _send(pipe, {"facts": facts.model_dump(mode="json")})
+
+
+def _explain(error: Exception) -> tuple[Cause, str]:
+    """What failed, and why: by what it is, and of the libraries' errors by what they say."""
+    reason = f"{type(error).__name__}: {error}"
+    if isinstance(error, OrthostatError):
+        # The bundle was opened; what it cannot do now, it cannot do with this image.
+        return ("image" if isinstance(error, BundleError) else error.cause), str(error)
+    if isinstance(error, MemoryError):
+        return "limit", f"the memory does not suffice ({reason})"
+    is_full = isinstance(error, OSError) and error.errno in FULL
+    return ("machine" if is_full or _BROKEN.search(reason) else "bundle"), reason
 
 
 def _send(pipe: Connection, message: dict[str, Any]) -> None:

@@ -23,6 +23,8 @@ class Facts(BaseModel):
     """Valid pixels per class id; for detections, observed pixels under 0."""
     counts: dict[int, int] | None
     """Cells or objects per class id; None for segmentation."""
+    nonfinite_pixels: int
+    """Pixels without data because a band that the model reads is NaN or infinite there."""
     valid_fraction: float
     """Share of the pixels that hold data."""
     value_ranges: tuple[tuple[float, float] | None, ...]

@@ -108,4 +108,4 @@ def _record_missing(image: str, name: str, folder: str, error: StorageError) -> 
         last_modified=never,
         acquired=never,
     )
-    return record_failure(Work(scene, PredictionKey(folder)), "runtime", error)
+    return record_failure(Work(scene, PredictionKey(folder)), error)

@@ -68,6 +68,10 @@ class Prediction:
     cloud_cover_pct: float | None = None
     source_parts: tuple[str, ...] = ()
     """Files of a scene that has several; `source_uri` is the first of them."""
+    nonfinite_pixels: int = 0
+    """Pixels without data because a band that the model reads is NaN or infinite there."""
+    generation: str | None = None
+    """The re-prediction that it comes from; None for the first."""
 
     @property
     def labels(self) -> File:

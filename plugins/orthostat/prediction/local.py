@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from orthostat.errors import SceneError
+from orthostat.pipelines.limits import Limits
 from orthostat.pipelines.options import PredictOptions
 from orthostat.prediction.cells import classify_image
 from orthostat.prediction.classes import LabelClass
@@ -19,6 +20,7 @@ from orthostat.prediction.preview import draw_boxes, draw_classes
 from orthostat.prediction.rasters import create_classes, create_scores, write_cog
 from orthostat.prediction.read import Area, Image, crs_text, open_image, read_grid
 from orthostat.prediction.segmentation import label_image
+from orthostat.prediction.size import require_size
 from orthostat.prediction.statistics import image_statistics
 from orthostat.prediction.vectors import write_boxes, write_polygons
 
@@ -37,13 +39,16 @@ def predict_local(
     folder: Path,
     wanted: PredictOptions,
     report: Report = lambda share: None,
+    limits: Limits | None = None,
 ) -> Facts:
     """Predict the image at `path`, which errors call `name`, into files below `folder`.
 
-    Raises SceneError when the image cannot be used.
+    Raises SceneError when the image cannot be used, LimitError when it is too large.
     """
     with open_image(path, name, fill) as image:
         channels = _channels(engine, image)
+        image.use_bands(channels)
+        require_size(image, engine.options.chip_size, limits or Limits())
         if wanted.update_stats:
             engine.use_statistics(*image_statistics(image, channels))
         progress = _Progress(image, engine, report)
@@ -64,6 +69,7 @@ def predict_local(
             transform=grid.transform,
             histogram=histogram,
             counts=counts,
+            nonfinite_pixels=image.count_nonfinite(),
             valid_fraction=sum(histogram.values()) / math.prod(grid.shape),
             value_ranges=tuple(image.ranges.ranges()),
             acquired=None if acquired is None else acquired.isoformat(),

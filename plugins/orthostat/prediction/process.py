@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import ctypes
 import json
 import logging
 import os
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,39 +19,42 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-import orthostat
 from orthostat import settings
-from orthostat.errors import BundleError, ModelError, SceneError
+from orthostat.errors import BundleError, LimitError, MachineError, ModelError, OrthostatError, SceneError
+from orthostat.pipelines.limits import Limits
 from orthostat.pipelines.options import PredictOptions
 from orthostat.prediction.bundle import Bundle
 from orthostat.prediction.description import Description
 from orthostat.prediction.engines.engine import EngineName
+from orthostat.prediction.environment import clean_environment
 from orthostat.prediction.facts import BUNDLE, IMAGE, Facts
 
 log = logging.getLogger(__name__)
 
-_PASSED_ON = ("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "PYTHONHASHSEED")
-_PASSED_ON_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "OPENBLAS_", "MKL_")
-"""What a model may see of the environment: where programs and libraries are, the language, the hardware."""
-_ALLOCATOR = {
-    # Else glibc gives the activations' memory back to the kernel after each layer, and asks for it again.
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
-    "MALLOC_TOP_PAD_": str(1 << 26),
-}
 _PROGRAM = ("-m", "orthostat.prediction.child")
-_GDAL_CACHE_MB = 64
 _LAST_LINES = 20
 _CURE = "see whether `rastervision predict` runs with this bundle and image"
 _LONGEST_LINE = 500
 _FAREWELL_SECONDS = 5
+_LOOK_SECONDS = 0.25
+"""How often the process is looked at while it works."""
+_PR_SET_DUMPABLE = 4
+_PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 class ModelProcess:
     """One warm model. It starts when it is first needed, and again after it ended; one caller at a time."""
 
-    def __init__(self, bundle: Bundle, engine: EngineName, options: PredictOptions, scratch: Path):
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: EngineName,
+        options: PredictOptions,
+        scratch: Path,
+        limits: Limits | None = None,
+    ):
         """`scratch` is the folder that the process is told to write its temporary files into."""
+        self._limits = limits or Limits()
         self._bundle = bundle
         self._engine = engine
         self._options = options
@@ -80,10 +85,14 @@ class ModelProcess:
         return self._engine
 
     def start(self) -> None:
-        """Start the process and load the model, unless it runs. Raises BundleError when that fails."""
+        """Start the process and load the model, unless it runs.
+
+        Raises BundleError when that fails, LimitError when it takes more than it may, MachineError.
+        """
         if self._process is not None and self._process.poll() is None:
             return
         self.close()
+        _hide_environment()
         self._pipe, theirs = Pipe()
         self._process = subprocess.Popen(
             [sys.executable, *_PROGRAM, str(theirs.fileno())],
@@ -115,9 +124,10 @@ class ModelProcess:
             raise BundleError(
                 f"the model of {self._bundle.uri} cannot be loaded with {self._engine}: {error}"
             ) from error
-        if "bundle_error" in answer:
+        if "failed" in answer:
             self.close()
-            raise BundleError(answer["bundle_error"].replace(BUNDLE, self._bundle.uri))
+            kind = BundleError if answer["failed"] == "bundle" else MachineError
+            raise kind(f"the engine {self._engine} cannot load {self._bundle.uri}: {self._reason(answer)}")
         self.model = Description.model_validate(answer["model"])
         self.software, self.device = answer["software"], answer["device"]
         versions = ", ".join(f"{name} {number}" for name, number in self.software.items())
@@ -128,32 +138,47 @@ class ModelProcess:
 
         `fill` is the value that means no data in every band where the image does not say so itself.
 
-        Raises SceneError when the image cannot be used, ModelError when the process failed, hung or ended
-        (the next call starts another), BundleError when the model cannot be loaded.
+        Raises SceneError when the image cannot be used, LimitError when it takes more than it may, ModelError
+        when the model failed or ended (the next call starts another), MachineError when no other image would
+        fare better, BundleError when the model cannot be loaded.
         """
         self.start()
+        deadline = time.monotonic() + self._limits.seconds
         self._send(
             {
                 "image": str(image),
                 "fill": fill,
                 "folder": str(folder),
                 "options": self._options.model_dump(mode="json"),
+                "limits": self._limits.model_dump(mode="json"),
             }
         )
-        answer = self._receive(f"predicting {name}")
+        answer = self._receive(f"predicting {name}", deadline)
         while "share" in answer:
             log.info("%s: %.0f %% done", name, 100 * answer["share"])
-            answer = self._receive(f"predicting {name}")
-        if "scene_error" in answer:
-            raise SceneError(answer["scene_error"].replace(IMAGE, name).replace(BUNDLE, self._bundle.uri))
-        if "model_error" in answer:
-            self.close()  # whatever it raised, its state is not to be trusted
-            raise ModelError(f"the model failed on {name}: {answer['model_error']}")
+            answer = self._receive(f"predicting {name}", deadline)
+        if "failed" in answer:
+            raise self._failure(answer, name)
         try:
             return Facts.model_validate(answer["facts"])
         except (KeyError, ValidationError) as error:
             self.close()
             raise ModelError(f"the process of the model answered out of order on {name} ({error})") from error
+
+    def _reason(self, answer: dict[str, Any]) -> str:
+        return str(answer.get("reason")).replace(BUNDLE, self._bundle.uri)
+
+    def _failure(self, answer: dict[str, Any], name: str) -> OrthostatError:
+        """What the process says has failed, by its cause."""
+        reason = self._reason(answer).replace(IMAGE, name)
+        if answer["failed"] == "image":
+            return SceneError(reason)
+        if answer["failed"] == "limit":
+            allowed = answer.get("allowed", self._limits.memory_mb)
+            return LimitError(reason, answer.get("limit", "memory_mb"), allowed)
+        self.close()  # whatever it raised, its state is not to be trusted
+        kind = MachineError if answer["failed"] == "machine" else ModelError
+        return kind(f"the model failed on {name}: {reason}")
 
     def close(self) -> None:
         """End the process and whatever it has started."""
@@ -183,38 +208,61 @@ class ModelProcess:
         except (BrokenPipeError, ConnectionResetError):
             log.debug("the process of the model has ended")  # what it died of is told when its answer fails
 
-    def _receive(self, what: str) -> dict[str, Any]:
-        """The next message. Raises ModelError when none comes."""
+    def _receive(self, what: str, deadline: float = float("inf")) -> dict[str, Any]:
+        """The next message, before `deadline` on the monotonic clock. Raises ModelError, LimitError."""
         assert self._pipe is not None
-        limit = settings.silence_seconds()
+        silent = time.monotonic() + self._limits.silence_seconds
         try:
-            if not self._pipe.poll(limit):
-                self._kill()
-                self.close()
-                raise ModelError(
-                    f"{what}: the process of the model was silent for {limit:.0f} s and was ended; raise "
-                    f"ORTHOSTAT_SILENCE_SECONDS if one batch of chips may take longer{self._told()}"
-                )
+            while not self._pipe.poll(_LOOK_SECONDS):
+                self._require_limits(what, silent, deadline)
             answer = json.loads(self._pipe.recv_bytes())
         except (EOFError, ConnectionResetError, ValueError) as error:
-            raise ModelError(f"{what}: {self._describe_end()}{self._told()}") from error
+            raise self._describe_end(what) from error
         if not isinstance(answer, dict):
             raise ModelError(f"{what}: the process of the model answered {answer!r:.100}")
         return answer
 
-    def _describe_end(self) -> str:
+    def _require_limits(self, what: str, silent: float, deadline: float) -> None:
+        """Raises LimitError, after the end of the process, when it takes more than it may."""
+        assert self._process is not None
+        limits, now = self._limits, time.monotonic()
+        memory_mb = _resident_mb(self._process.pid)
+        if now > silent:
+            limit = "silence_seconds"
+            told = f"was silent for {limits.silence_seconds:.0f} s"
+            cure = "raise ORTHOSTAT_SILENCE_SECONDS if one batch of chips may take longer"
+        elif now > deadline:
+            limit, told = "seconds", f"took more than {limits.seconds:,.0f} s"
+            cure = "raise ORTHOSTAT_MAX_SECONDS, or limits.seconds in the pipeline file"
+        elif memory_mb > limits.memory_mb:
+            limit, told = "memory_mb", f"took {memory_mb:,.0f} MB, allowed are {limits.memory_mb:,.0f}"
+            cure = "raise ORTHOSTAT_MAX_MEMORY_MB, or give a smaller batch_size or chip_size"
+        else:
+            return
+        self._kill()
+        self.close()
+        raise LimitError(
+            f"{what}: the process of the model {told} and was ended; {cure}{self._told()}",
+            limit,
+            getattr(limits, limit),
+        )
+
+    def _describe_end(self, what: str) -> OrthostatError:
         process = self._process
         assert process is not None
         self.close()
         code = process.returncode
         if code == -signal.SIGKILL:
-            return (
-                "the process of the model was killed (SIGKILL), as by the kernel when memory runs out; give "
-                "it more memory, or a smaller batch_size or chip_size"
+            return LimitError(
+                f"{what}: the process of the model was killed (SIGKILL), as by the kernel when memory runs "
+                f"out; give it more memory, or a smaller batch_size or chip_size{self._told()}",
+                "memory_mb",
+                self._limits.memory_mb,
             )
+        end = f"ended by itself with exit code {code}"
         if code < 0:
-            return f"the process of the model was ended by {signal.Signals(-code).name}; {_CURE}"
-        return f"the process of the model ended by itself with exit code {code}; {_CURE}"
+            end = f"was ended by {signal.Signals(-code).name}"
+        return ModelError(f"{what}: the process of the model {end}; {_CURE}{self._told()}")
 
     def _told(self) -> str:
         """What the process printed last; it has ended, and what it said to the end is waited for."""
@@ -232,23 +280,15 @@ class ModelProcess:
             log.debug("model: %s", text)
 
 
-def clean_environment(scratch: Path) -> dict[str, str]:
-    """The environment of a model's process: nothing in it opens a door or leads out of `scratch`."""
-    threads = str(settings.threads())
-    passed = {
-        name: value
-        for name, value in os.environ.items()
-        if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
-    }
-    return {
-        **passed,
-        **_ALLOCATOR,
-        **dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME", "MPLCONFIGDIR", "TORCH_HOME"), str(scratch)),
-        "PYTHONPATH": str(Path(orthostat.__file__).parents[1]),
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OMP_NUM_THREADS": threads,
-        "GDAL_CACHEMAX": str(_GDAL_CACHE_MB),
-        "GDAL_NUM_THREADS": threads,
-        "NO_ALBUMENTATIONS_UPDATE": "1",  # else importing it asks the package index
-    }
+def _hide_environment() -> None:
+    """Let no process of the same user read this one's environment and memory in /proc: a bundle is code."""
+    with contextlib.suppress(OSError, AttributeError):  # Linux alone has it
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _resident_mb(pid: int) -> float:
+    """Memory that a process holds; 0 when it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_MB
+    except (OSError, IndexError):
+        return 0.0

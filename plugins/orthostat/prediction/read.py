@@ -1,5 +1,6 @@
 """Reading an image in blocks: values as Raster Vision sees them, and which pixels hold data."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,13 +13,16 @@ import rasterio
 from numpy.typing import NDArray
 from pyproj import Transformer
 from pyproj.exceptions import ProjError
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from orthostat.errors import SceneError
 from orthostat.prediction.formats import open_image_file
 
+_SIDE = 2048
+"""Side in pixels of blocks that are read for counting alone."""
 _FARTHEST_DEGREES = (361, 91, 361, 91)
 """Longitude and latitude; a degree more than there is, for pixels that are centred on the edge."""
 
@@ -85,6 +89,8 @@ class Block:
             nodata = self.nodata[channel]
             if nodata is not None and nodata != 0:
                 band[band == nodata] = 0
+            if np.issubdtype(band.dtype, np.floating):  # one NaN would spread over all that the network sees
+                band[~np.isfinite(band)] = 0
         chip[inside.slices(area.top, area.left)] = values.transpose(1, 2, 0)
         return chip
 
@@ -112,7 +118,32 @@ class Image:
             MaskFlags.all_valid not in flags for flags in dataset.mask_flag_enums
         )
         self.ranges = ValueRanges(self.bands)
+        self._model_bands = self.colour_bands
+        self._has_nonfinite = False
+        types = [np.dtype(name) for name in dataset.dtypes]
+        self.value_bytes = max(kind.itemsize for kind in types)
+        """Of one value."""
+        together = self.bands if dataset.interleaving == Interleaving.pixel else 1
+        self.block_bytes = max(map(math.prod, dataset.block_shapes)) * self.value_bytes * together
+        """Of what is decoded together."""
         self.is_placed = self._find_place()
+
+    def use_bands(self, bands: Sequence[int]) -> None:
+        """From now on a pixel holds data where one of these, from 0, does, and each has a finite value."""
+        self._model_bands = list(bands)
+
+    def count_nonfinite(self) -> int:
+        """Pixels where a band that the model reads has a value that is no finite number (NaN, infinite)."""
+        if not self._has_nonfinite:
+            return 0
+        count, (rows, columns) = 0, self.shape
+        for top in range(0, rows, _SIDE):
+            for left in range(0, columns, _SIDE):
+                area = Area(top, left, top + _SIDE, left + _SIDE).clip(rows, columns)
+                with translated(self.name, self._path):
+                    values = self._dataset.read(window=area.window)
+                count += int((~np.isfinite(values[self._model_bands])).any(axis=0).sum())
+        return count
 
     def block(self, area: Area) -> Block:
         """The pixels of `area`, which lies inside the image, and which of them hold data.
@@ -121,14 +152,15 @@ class Image:
         """
         with translated(self.name, self._path):
             values = self._dataset.read(window=area.window, masked=True)
-        missing = np.ma.getmaskarray(values)[self.colour_bands]
+        valid = np.asarray(~np.ma.getmaskarray(values)[self._model_bands].all(axis=0))
         if np.issubdtype(values.dtype, np.floating):
-            missing = missing | np.isnan(values.data[self.colour_bands])
-        valid = np.asarray(~missing.all(axis=0))
+            finite = np.isfinite(values.data[self._model_bands]).all(axis=0)
+            self._has_nonfinite |= not finite.all()
+            valid &= finite
         # GDAL makes a mask of alpha only when it is the second of two bands or the fourth of four.
         valid &= (values.data[self._alpha_bands] != 0).all(axis=0)
         if self._fill is not None and not self._says_nodata:
-            valid &= ~(values.data[self.colour_bands] == self._fill).all(axis=0)
+            valid &= ~(values.data[self._model_bands] == self._fill).all(axis=0)
         block = Block(area, values, valid, self._dataset.nodatavals)
         self.ranges.add(block)
         return block
@@ -149,8 +181,8 @@ class Image:
 
     def acquired(self) -> datetime | None:
         """TIFFTAG_DATETIME, taken as UTC, where the file has a readable one."""
-        written = self._dataset.tags().get("TIFFTAG_DATETIME", "")
         try:
+            written = self._dataset.tags().get("TIFFTAG_DATETIME", "")
             return datetime.strptime(written, "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
         except ValueError:
             return None
@@ -218,7 +250,14 @@ def open_image(path: Path, name: str, fill: float | None) -> Iterator[Image]:
     with translated(name, path):
         dataset = open_image_file(path)
     with dataset:
-        yield Image(dataset, name, fill, path)
+        if any(kind.startswith("complex") for kind in dataset.dtypes):
+            raise SceneError(
+                f"{name} holds complex numbers ({dataset.dtypes[0]}), and a model takes real ones; write "
+                "their amplitude, as the model was trained on"
+            )
+        with translated(name, path):
+            image = Image(dataset, name, fill, path)
+        yield image
 
 
 @contextmanager
@@ -226,7 +265,7 @@ def translated(name: str, path: Path) -> Iterator[None]:
     """Turn what rasterio raises about a file's bytes into a SceneError that tells no local path."""
     try:
         yield
-    except RasterioError as error:
+    except (RasterioError, CPLE_BaseError, UnicodeError, OverflowError) as error:
         reason = str(error.__cause__ or error).replace(str(path), "file").replace(path.name, "file")
         raise SceneError(
             f"{name} cannot be read as an image ({reason}); it is damaged or no image: upload it again"

@@ -4,12 +4,13 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 from pathlib import Path
-from typing import Literal
 
 from orthostat import __version__, storage
-from orthostat.errors import ConfigurationError, OrthostatError, SceneError
+from orthostat.errors import ConfigurationError, LimitError, OrthostatError, SceneError
 from orthostat.layout import PredictionKey
+from orthostat.pipelines.limits import Limits
 from orthostat.planning.manifest import Recipe
 from orthostat.prediction.facts import Facts
 from orthostat.prediction.failure import Failure
@@ -21,6 +22,7 @@ from orthostat.scenes.scene import Scene
 from orthostat.storage import StoredObject
 
 _GEOJSON = "application/geo+json"
+_LONGEST_REASON = 4000
 PRODUCTS = (
     *("labels.tif", "observed.tif", "scores.tif", "preview.png"),
     *("cells.parquet", "detections.parquet", "polygons.parquet"),
@@ -30,9 +32,8 @@ PRODUCTS = (
 
 def refuse_inputs_as_outputs(inputs: Sequence[str], key: PredictionKey) -> None:
     """Raises ConfigurationError when a file of the prediction would be written over what is read."""
-    read = {storage.absolute(uri) for uri in inputs}
-    for name in (*PRODUCTS, "item.json", "failure.json"):
-        if storage.absolute(key.file(name)) in read:
+    for name, uri in product((*PRODUCTS, "item.json", "failure.json"), inputs):
+        if storage.is_same(key.file(name), uri):
             raise ConfigurationError(
                 f"{key.file(name)} is an input, and would be replaced; give another output"
             )
@@ -46,15 +47,20 @@ class Work:
     key: PredictionKey
     is_on_demand: bool = False
     """Outside any pipeline: dated by the file's TIFFTAG_DATETIME where it has one, and it may lie nowhere."""
+    generation: str | None = None
+    """The re-prediction that it belongs to; None where nothing was predicted before."""
     parts: tuple[StoredObject, ...] = ()
     """The files of a scene that has several; later ones lie on top."""
 
 
-def download_image(work: Work, path: Path, fill: float | None) -> Path:
+def download_image(work: Work, path: Path, fill: float | None, limits: Limits) -> Path:
     """Bring the scene's image to `path`, or its parts beside it with a mosaic of them; returns what to open.
 
-    Raises StorageError when a file cannot be read or has been replaced, SceneError when parts do not fit.
+    Raises StorageError when a file cannot be read or has been replaced, SceneError when parts do not fit,
+    LimitError when they are too large.
     """
+    size_mb = work.scene.size_bytes / 1e6
+    limits.require("image_mb", size_mb, f"the megabytes of {work.scene.image_uri} are", "cut it into scenes")
     if not work.parts:
         storage.download(work.scene.image_uri, path, work.scene.etag)
         return path
@@ -111,12 +117,18 @@ def commit_scene(process: ModelProcess, recipe: Recipe, work: Work, facts: Facts
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def record_failure(work: Work, kind: Literal["image", "runtime"], error: Exception) -> Failure:
+def record_failure(work: Work, error: OrthostatError) -> Failure:
     """Store why a scene has no prediction. A prediction that stands there from before is left alone."""
     scene = work.scene
-    reason = str(error) if isinstance(error, OrthostatError) else f"{type(error).__name__}: {error}"
     failure = Failure(
-        scene_id=scene.scene_id, image_uri=scene.image_uri, etag=scene.etag, kind=kind, reason=reason
+        scene_id=scene.scene_id,
+        image_uri=scene.image_uri,
+        etag=scene.etag,
+        kind=error.cause,
+        reason=str(error)[:_LONGEST_REASON],
+        limit=error.limit if isinstance(error, LimitError) else None,
+        allowed=error.allowed if isinstance(error, LimitError) else None,
+        generation=work.generation,
     )
     storage.write_json(work.key.failure, failure.model_dump(mode="json"))
     return failure
@@ -140,6 +152,7 @@ def _describe(
         classes=model.classes,
         histogram=facts.histogram,
         counts=facts.counts,
+        nonfinite_pixels=facts.nonfinite_pixels,
         valid_fraction=facts.valid_fraction,
         value_ranges=facts.value_ranges,
         model_uri=recipe.bundle,
@@ -149,7 +162,8 @@ def _describe(
         image_size=model.image_size,
         engine=process.engine,
         device=process.device,
-        options=options.told(model.task),
+        options=options.told(model.task) | recipe.told(),
+        generation=work.generation,
         source_uri=scene.image_uri,
         source_etag=scene.etag,
         source_last_modified=scene.last_modified,

@@ -10,7 +10,7 @@ import pystac
 from pyproj import Transformer
 
 from orthostat import storage
-from orthostat.errors import StorageError
+from orthostat.errors import OutageError, StorageError
 from orthostat.prediction.classes import NODATA, LabelClass
 from orthostat.prediction.item import File, Prediction
 
@@ -100,6 +100,8 @@ def _properties(prediction: Prediction) -> dict[str, Any]:
         "orthostat:source_crs": prediction.source_crs,
         "orthostat:source_shape": list(prediction.source_shape),
         **_pixels(prediction),
+        "orthostat:nonfinite_pixels": prediction.nonfinite_pixels,
+        **({} if prediction.generation is None else {"orthostat:generation": prediction.generation}),
         "orthostat:valid_fraction": prediction.valid_fraction,
         "orthostat:value_ranges": [pair and list(pair) for pair in prediction.value_ranges],
     }
@@ -156,7 +158,7 @@ def from_stac(item: dict[str, Any], uri: str) -> Prediction:
     """Read an Item back. Raises StorageError when it is no Item that Orthostat wrote."""
     try:
         return _from_stac(item)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise StorageError(
             f"{uri} is no Item of a prediction ({error!r}); delete it and predict again"
         ) from error
@@ -185,6 +187,8 @@ def _from_stac(item: dict[str, Any]) -> Prediction:
         ),
         histogram=_read_pixels(properties),
         counts=None if counts is None else _with_number_keys(counts),
+        nonfinite_pixels=properties.get("orthostat:nonfinite_pixels", 0),
+        generation=properties.get("orthostat:generation"),
         valid_fraction=properties["orthostat:valid_fraction"],
         value_ranges=tuple(pair and (pair[0], pair[1]) for pair in properties["orthostat:value_ranges"]),
         model_uri=assets["model"]["href"],
@@ -243,6 +247,16 @@ def _with_number_keys(numbers: dict[str, int]) -> dict[int, int]:
 def _pair(values: list[int]) -> tuple[int, int]:
     first, second = values
     return first, second
+
+
+def read_generation(uri: str) -> str | None:
+    """The re-prediction that the Item at `uri` comes from; None also for what is no Item of ours."""
+    try:
+        return from_stac(storage.read_json(uri), uri).generation
+    except OutageError:
+        raise
+    except StorageError:
+        return None
 
 
 def read_predictions(uris: Sequence[str]) -> list[Prediction]:

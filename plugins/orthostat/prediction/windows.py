@@ -7,7 +7,7 @@ from math import ceil
 from orthostat.prediction.options import ModelOptions
 from orthostat.prediction.read import Area
 
-_SPAN = 4096
+SPAN = 4096
 """Width in pixels of the part of an image that is worked on at a time: it bounds memory."""
 
 
@@ -55,7 +55,7 @@ class Span:
 
 
 def spans(
-    shape: tuple[int, int], options: ModelOptions, *, each_once: bool = False, width: int = _SPAN
+    shape: tuple[int, int], options: ModelOptions, *, each_once: bool = False, width: int = SPAN
 ) -> Iterator[Span]:
     """The image, of `shape` rows and columns, from left to right.
 

@@ -1,6 +1,7 @@
 """Listing the archive: every scene that was acquired in a window, by key pattern or by STAC Item."""
 
 import difflib
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from orthostat import storage
-from orthostat.errors import SceneError, StorageError
+from orthostat.errors import OutageError, SceneError, StorageError
+from orthostat.pipelines.allow import is_below
 from orthostat.pipelines.config import Scenes
 from orthostat.pipelines.window import Window
 from orthostat.scenes.scene import Scene
@@ -61,6 +63,8 @@ def list_scenes(scenes: Scenes, *windows: Window) -> Listing:
             acquired[acquisition.scene_id] = acquisition.acquired
             if any(acquisition.acquired in window for window in windows):
                 found.setdefault(acquisition.scene_id, []).append(_look_at(acquisition))
+        except OutageError:
+            raise
         except (SceneError, StorageError) as error:
             problems.append(str(error))
     if recognised == 0:
@@ -88,14 +92,13 @@ def find_acquired(scenes: Scenes, scene_id: str) -> datetime:
 
 def _acquisitions(scenes: Scenes) -> Iterator[_Acquisition | SceneError]:
     entries = storage.list_objects(scenes.uri)
-    asset = scenes.stac_asset
-    if asset is None:
+    if scenes.stac_asset is None:
         found = (_from_key(entry, scenes) for entry in entries)
         yield from (acquisition for acquisition in found if acquisition is not None)
         return
     with ThreadPoolExecutor(_READERS) as readers:  # an Item is a request, and there may be thousands
         items = [entry for entry in entries if entry.uri.endswith(".json")]
-        for acquisition in readers.map(lambda entry: _from_item(entry, asset), items):
+        for acquisition in readers.map(lambda entry: _from_item(entry, scenes), items):
             if acquisition is not None:
                 yield acquisition
 
@@ -114,7 +117,8 @@ def _from_key(entry: StoredObject, scenes: Scenes) -> _Acquisition | SceneError 
     return _Acquisition(match["scene_id"], _utc(acquired), entry)
 
 
-def _from_item(entry: StoredObject, asset: str) -> _Acquisition | SceneError | None:
+def _from_item(entry: StoredObject, scenes: Scenes) -> _Acquisition | SceneError | None:
+    asset = str(scenes.stac_asset)
     try:
         item = storage.read_json(entry.uri)
         if not isinstance(item, dict) or item.get("type") != "Feature":
@@ -123,9 +127,16 @@ def _from_item(entry: StoredObject, asset: str) -> _Acquisition | SceneError | N
         properties = item["properties"]
         acquired = datetime.fromisoformat(properties.get("datetime") or properties["start_datetime"])
         return _Acquisition(
-            item["id"], _utc(acquired), _absolute(href, entry.uri), properties.get("eo:cloud_cover")
+            str(item["id"]),
+            _utc(acquired),
+            _resolve(href, entry.uri, scenes),
+            properties.get("eo:cloud_cover"),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, StorageError) as error:
+    except SceneError as error:
+        return error
+    except OutageError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, StorageError) as error:
         return SceneError(
             f"{entry.uri} lacks what the pipeline needs of a STAC Item ({error!r}): assets.{asset}.href and "
             "properties.datetime; correct the Item or 'scenes.stac_asset'"
@@ -151,10 +162,22 @@ def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _absolute(href: str, item_uri: str) -> str:
-    if "://" in href or href.startswith("/"):
-        return href
-    return storage.join(item_uri.rpartition("/")[0], href.removeprefix("./"))
+def _resolve(href: str, item_uri: str, scenes: Scenes) -> str:
+    """The address that an Item names. Raises SceneError when the pipeline does not read from there."""
+    scheme, is_address, rest = href.partition("://")
+    if not is_address and not href.startswith("/"):
+        scheme, is_address, rest = item_uri.rpartition("://")
+        rest = f"{rest.rpartition('/')[0]}/{href}"
+    uri = f"{scheme}{is_address}{posixpath.normpath(rest)}"
+    home = scenes.uri
+    if storage.is_s3(home):
+        home = f"s3://{storage.split_s3(home)[0]}"
+    if scheme not in {"s3", ""} or not is_below(uri, (f"{home.rstrip('/')}/", *scenes.image_prefixes)):
+        raise SceneError(
+            f"{item_uri} names the image {href:.200}, which is not below {home}; copy it there, or name its "
+            "place, in S3, in 'scenes.image_prefixes'"
+        )
+    return uri
 
 
 def _explain_nothing(scenes: Scenes) -> str:

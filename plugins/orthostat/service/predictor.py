@@ -1,12 +1,11 @@
 """One warm model, kept from one request to the next."""
 
 import logging
-import tempfile
 import threading
 import time
 from collections.abc import Collection
 from contextlib import ExitStack
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from orthostat.errors import RefusedError
@@ -18,6 +17,7 @@ from orthostat.prediction.images import describe_work
 from orthostat.prediction.process import ModelProcess
 from orthostat.prediction.scene import download_image, predict_scene, refuse_inputs_as_outputs
 from orthostat.prediction.stac import to_stac
+from orthostat.scratch import scratch_folder
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +60,12 @@ class Predictor:
         started = time.monotonic()
         with self._lock:
             process = self._warm_process(recipe)
-            with tempfile.TemporaryDirectory(prefix="orthostat-") as folder:
+            with scratch_folder() as folder:
                 name = PurePosixPath(image).stem
                 work = describe_work([image], name, PredictionKey(output))
-                path = Path(folder) / "image"
-                path = download_image(work, path, recipe.fill)
-                prediction = predict_scene(process, recipe, work, path, Path(folder) / "files")
+                path = folder / "image"
+                path = download_image(work, path, recipe.fill, recipe.limits)
+                prediction = predict_scene(process, recipe, work, path, folder / "files")
         log.info("%s predicted, %.1f s with waiting", image, time.monotonic() - started)
         return to_stac(prediction)
 

@@ -1,7 +1,6 @@
 """The map of classes, or of objects, of a period, from the tiles of its composite."""
 
 import math
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from orthostat.aggregation.areas import Bounds
 from orthostat.aggregation.detections import read_points
 from orthostat.aggregation.values import OBSERVED, UNOBSERVED
 from orthostat.prediction.classes import NODATA, LabelClass
+from orthostat.scratch import scratch_folder
 from orthostat.statistics.cartography import (
     draw_scale_bar,
     dump_png,
@@ -106,10 +106,10 @@ def _draw_objects(axis: Axes, uris: Sequence[str], classes: Sequence[LabelClass]
 
 def _read_observed(tile_uris: Sequence[str], zone_bounds: Bounds) -> tuple[npt.NDArray[np.uint8], Bounds]:
     """What was observed in the zones as one raster (rows, columns), thinned; its west, south, east, north."""
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         paths = []
         for number, uri in enumerate(sorted(tile_uris)):
-            paths.append(Path(folder) / f"{number}.tif")
+            paths.append(folder / f"{number}.tif")
             storage.download(uri, paths[-1])
         observed = _intersect(zone_bounds, *(_find_observed(path) for path in paths))
         step = _step(paths[0], observed)

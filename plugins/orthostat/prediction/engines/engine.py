@@ -9,7 +9,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from orthostat.errors import BundleError
+from orthostat import settings
+from orthostat.errors import BundleError, ModelError
 from orthostat.pipelines.options import EngineChoice, PredictOptions
 from orthostat.prediction.bundle import Bundle
 from orthostat.prediction.description import Description
@@ -111,12 +112,25 @@ ENGINES: dict[EngineName, EngineKind] = {
 """In the order in which `auto` takes them."""
 
 
+def require_numbers(are_numbers: bool) -> None:
+    """Raises ModelError unless what a network gave are numbers: of NaN, the first class would be made."""
+    if not are_numbers:
+        raise ModelError(
+            "the network gives values that are no numbers (NaN), so there are no labels; see whether its "
+            "weights and the bundle's statistics are whole, and the image's values those of training"
+        )
+
+
 def choose_engine(wanted: EngineChoice, model: Description, options: ModelOptions, uri: str) -> EngineName:
     """The engine to run the model with: by what the bundle holds, not by what is installed here.
 
     Raises BundleError when the wanted one, or none, can.
     """
-    reasons = {name: kind.why_not(model, options) for name, kind in ENGINES.items()}
+    only = settings.only_engine()
+    reasons = {
+        name: kind.why_not(model, options) if only in (None, name) else f"only {only} runs here"
+        for name, kind in ENGINES.items()
+    }
     if wanted != "auto":
         if reasons[wanted] is not None:
             raise BundleError(f"the engine {wanted} cannot run {uri}: {reasons[wanted]}")

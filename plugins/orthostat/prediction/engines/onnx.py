@@ -11,7 +11,7 @@ from orthostat.errors import BundleError
 from orthostat.pipelines.options import PredictOptions
 from orthostat.prediction.bundle import Bundle
 from orthostat.prediction.description import ONNX_NAME, Description, describe_bundle
-from orthostat.prediction.engines.engine import Boxes
+from orthostat.prediction.engines.engine import Boxes, require_numbers
 from orthostat.prediction.options import ModelOptions, resolve_options
 from orthostat.prediction.resize import bilinear, resize
 from orthostat.prediction.transformers import make_transforms
@@ -107,6 +107,7 @@ class OnnxEngine:
         size = self.options.chip_size
         found = np.concatenate([outputs[0][:count] for outputs, count in self._run(chips)])
         probabilities = softmax(found)
+        require_numbers(not np.isnan(probabilities).any())
         if found.shape[-2:] != (size, size):
             probabilities = bilinear(probabilities, size)
         return probabilities if scores else first_largest(probabilities)
@@ -116,6 +117,7 @@ class OnnxEngine:
         output: NDArray[np.float32] = np.concatenate(
             [outputs[0][:count] for outputs, count in self._run(chips)]
         )
+        require_numbers(not np.isnan(output).any())
         return output
 
     def detect(self, chips: NDArray[np.float32]) -> list[Boxes]:
@@ -163,6 +165,7 @@ def _boxes(outputs: list[NDArray[Any]], ignored: set[int], scale: np.float32) ->
     corners = next(output for output in outputs if output.ndim == 2 and output.dtype == np.float32)
     scores = next(output for output in outputs if output.ndim == 1 and output.dtype == np.float32)
     kept = ~np.isin(labels, list(ignored))
+    require_numbers(not (np.isnan(corners).any() or np.isnan(scores).any()))
     left, top, right, bottom = (corners[kept] * scale).T
     return Boxes(np.stack([top, left, bottom, right], axis=1), labels[kept] - 1, scores[kept])
 

@@ -21,7 +21,7 @@ from orthostat.errors import BundleError
 from orthostat.pipelines.options import PredictOptions
 from orthostat.prediction.bundle import CONFIG_NAME, MODEL_NAME, Bundle
 from orthostat.prediction.description import Description, describe
-from orthostat.prediction.engines.engine import Boxes
+from orthostat.prediction.engines.engine import Boxes, require_numbers
 from orthostat.prediction.options import ModelOptions, resolve_options
 
 _TRANSFORM_TYPES = {
@@ -69,7 +69,8 @@ class RasterVisionEngine:
         self.options = options
         self.software = {"rastervision": version("rastervision-core"), "torch": torch.__version__}
         self.device = str(learner.device)
-        self.learner: Any = learner  # its subclasses take more than it declares
+        self.learner = _as_any(learner)
+        self.learner.prob_to_pred = _Checked(self.learner.prob_to_pred)
         self._transformers = transformers
         transform, _ = learner.cfg.data.get_data_transforms()
         self._dataset = AlbumentationsDataset(
@@ -104,11 +105,13 @@ class RasterVisionEngine:
         """Class ids, or scores."""
         found: Any = self.learner.predict(torch.from_numpy(chips), raw_out=scores, out_shape=self._shape)
         labels: NDArray[Any] = found.numpy()
+        require_numbers(not np.isnan(labels).any())
         return labels if scores else labels.astype(np.uint8)
 
     def classify(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
         """The network's output."""
         output: NDArray[np.float32] = self.learner.predict(torch.from_numpy(chips), raw_out=True).numpy()
+        require_numbers(not np.isnan(output).any())
         return output
 
     def detect(self, chips: NDArray[np.float32]) -> list[Boxes]:
@@ -118,6 +121,23 @@ class RasterVisionEngine:
             Boxes(boxes["boxes"], boxes["class_ids"], boxes["scores"])
             for boxes in self.learner.output_to_numpy(found)
         ]
+
+
+def _as_any(learner: Learner) -> Any:
+    """Its subclasses take more than it declares."""
+    return learner
+
+
+class _Checked:
+    """From probabilities to classes, as the learner's own, which takes NaN for the first class."""
+
+    def __init__(self, learners: Any):
+        self._learners = learners
+
+    def __call__(self, probabilities: torch.Tensor) -> torch.Tensor:
+        require_numbers(not bool(torch.isnan(probabilities).any()))
+        classes: torch.Tensor = self._learners(probabilities)
+        return classes
 
 
 class _Identity:

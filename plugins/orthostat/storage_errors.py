@@ -1,0 +1,67 @@
+"""The storage's door: what boto3 and the file system raise, in our words and by its cause."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+from botocore.parsers import ResponseParserError
+
+from orthostat.errors import MissingError, OutageError, StorageError
+
+_MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
+_REPLACED = {"412", "PreconditionFailed"}
+_BUSY = {"SlowDown", "RequestTimeout", "TooManyRequests", "InvalidAccessKeyId", "ExpiredToken"}
+"""Of the client's errors those that every other object would meet as well."""
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
+"""What the file system says when it takes nothing at all."""
+
+
+@contextmanager
+def translated(uri: str) -> Iterator[None]:
+    """Turn what boto3 raises about `uri` into a StorageError."""
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if code in _MISSING:
+            raise MissingError(f"there is no object {uri}; check bucket and key") from error
+        if code in _REPLACED:
+            raise StorageError(f"{uri} was replaced after it was planned; run the pipeline again") from error
+        kind = OutageError if status >= HTTPStatus.INTERNAL_SERVER_ERROR or code in _BUSY else StorageError
+        raise kind(f"S3 refused {uri}: {error}; check the endpoint and the credentials") from error
+    except ParamValidationError as error:
+        raise StorageError(f"'{uri:.200}' is no address of an object: {error}") from error
+    except BotoCoreError as error:
+        raise OutageError(f"S3 did not answer for {uri}: {error}; check AWS_ENDPOINT_URL_S3") from error
+    except (
+        ResponseParserError,
+        KeyError,
+        ValueError,
+    ) as error:  # no address, or no S3 server
+        reason = f"{type(error).__name__}: {error!s:.200}"
+        raise OutageError(
+            f"nothing that speaks S3 answered for {uri} ({reason}); check AWS_ENDPOINT_URL_S3"
+        ) from error
+    except OSError as error:
+        raise OutageError(
+            f"{uri} cannot be kept here ({error.strerror}); check this machine's disk"
+        ) from error
+
+
+@contextmanager
+def translated_file(uri: str) -> Iterator[None]:
+    """Turn what the file system raises about a local file into a StorageError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise MissingError(f"there is no file {uri}; check the path") from error
+    except OSError as error:
+        kind = OutageError if error.errno in FULL else StorageError
+        raise kind(
+            f"'{uri:.200}' cannot be read or written ({error.strerror}); check the path and the disk"
+        ) from error
+    except ValueError as error:
+        raise StorageError(f"{uri!r:.200} is no path ({error}); correct it") from error
