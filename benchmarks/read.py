@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from orthostat import storage
-from orthostat.prediction.read import Area, open_image
+from orthostat.prediction.blocks import Area
+from orthostat.prediction.read import open_image
 
 _ROWS = 256
 

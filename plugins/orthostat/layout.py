@@ -10,7 +10,7 @@
     periods/PERIOD/{tiles,objects,tabulations}/COL_ROW-KEY.*  periods/PERIOD/estimates/KEY.json
     periods/PERIOD/results/KEY/{result.json,statistics.parquet,..}
     releases/RELEASE/PERIOD/{statistics.parquet,statistics.csv,accuracy.csv,..,map.png}
-    releases/RELEASE/release.json  releases/catalog.json
+    releases/RELEASE/{release,model-card}.json  releases/catalog.json
 
 Whatever decides a result is part of its key, so that a retry overwrites equal bytes, a new model, option or
 image never meets an old result, and what is there need not be computed again.

@@ -112,6 +112,19 @@ def test_files_say_what_the_database_says(pipeline: Pipeline) -> None:
     assert described["periods"]["2024-01"]["inputs"]["boundary_version"] == "2024"
 
 
+def test_the_model_card_stands_in_the_release(pipeline: Pipeline) -> None:
+    uri = f"{pipeline.output}/card.json"
+    checksum = f"1220{pipeline.model.sha256}"
+    card = {"type": "Feature", "properties": {"gsd": 30}, "assets": {"model": {"file:checksum": checksum}}}
+    storage.write_json(uri, card)
+    model = pipeline.model.model_copy(update={"card": uri})
+    with_card = pipeline.model_copy(update={"model": model})
+    summary = release(with_card, "run-1", [make_result(with_card)])
+    publish(with_card)
+    described = storage.read_json(f"{summary.uri}/release.json")
+    assert storage.read_json(f"{summary.uri}/{described['model_card']}") == card
+
+
 @pytest.mark.parametrize("damage", ["missing", "cut"])
 def test_files_that_were_damaged_are_written_again(pipeline: Pipeline, damage: str) -> None:
     summary = release(pipeline, "run-1", [make_result(pipeline)])

@@ -9,8 +9,9 @@ import rasterio
 from orthostat.cli.main import main
 from orthostat.errors import SceneError
 from orthostat.prediction import batch as batch_module
+from orthostat.prediction.blocks import Area
 from orthostat.prediction.mosaic import write_mosaic
-from orthostat.prediction.read import Area, open_image
+from orthostat.prediction.read import open_image
 from tests.onnx_bundle import write_onnx_bundle
 from tests.unit.prediction_images import InThisProcess, write_image
 

@@ -8,7 +8,9 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from orthostat.errors import SceneError
-from orthostat.prediction.read import Area, open_image
+from orthostat.prediction.bands import BandFacts
+from orthostat.prediction.blocks import Area
+from orthostat.prediction.read import open_image
 from tests.unit.prediction_images import write_image
 
 WHOLE = Area(0, 0, 2, 3)
@@ -56,7 +58,8 @@ def test_not_a_number_in_a_band_that_the_model_reads_is_no_data_and_counted(tmp_
     with open_image(path, "image", None) as image:
         image.use_bands([1])
         assert image.block(WHOLE).valid.tolist() == [[0, 0, 1], [1, 1, 1]]
-        assert image.count_nonfinite() == 2
+        assert image.values.nonfinite_pixels == 2
+        assert image.facts() == [BandFacts(None, 1.0, 0.0)]
         assert image.block(WHOLE).chip(WHOLE, [0, 1])[0].tolist() == [[0, 0], [1, 0], [0, 1]]
 
 

@@ -24,11 +24,19 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         "exporter, run both engines on an image, and write the new bundle if they agree. Needs both engines. "
         "A bundle is code, which is run.",
     )
-    for action in (show, add):
+    describe = actions.add_parser(
+        "describe",
+        help="draft the model card",
+        description="Draft the model card, a STAC Item of the machine-learning-model extension, from what "
+        "the bundle says. Fill in what is null (sensor, pixel size, names of the bands, licence, training "
+        "data), store it beside the bundle and name it as `model.card` in the pipeline file.",
+    )
+    for action in (show, add, describe):
         action.add_argument("bundle", metavar="BUNDLE", help="URI of the model bundle, a zip file")
         action.add_argument("--sha256", type=sha256, metavar="HEX", help="digest that the bundle must have")
     show.add_argument("--json", action="store_true", help="print JSON")
     show.set_defaults(run=run_show)
+    describe.set_defaults(run=run_describe)
     add.add_argument("--image", required=True, metavar="URI", help="an image to compare the engines on")
     add.add_argument("--output", required=True, metavar="URI", help="where the new bundle goes")
     add.add_argument("--fill", type=float, metavar="VALUE", help="as for `orthostat predict`")
@@ -75,6 +83,22 @@ def run_show(arguments: argparse.Namespace) -> dict[str, Any] | str:
         "auto": choose_engine("auto", model, options, bundle.uri) if usable else None,
     }
     return shown if arguments.json else _told(shown)
+
+
+def run_describe(arguments: argparse.Namespace) -> str:
+    """The draft of the model card."""
+    from orthostat import storage
+    from orthostat.pipelines.options import PredictOptions
+    from orthostat.prediction.card import draft_card
+    from orthostat.prediction.description import describe_bundle
+    from orthostat.prediction.fetch import fetch_bundle
+    from orthostat.prediction.options import resolve_options
+
+    with scratch_folder() as folder:
+        bundle = fetch_bundle(arguments.bundle, arguments.sha256, folder)
+        model = describe_bundle(bundle)
+        card = draft_card(bundle, model, resolve_options(model, PredictOptions(), bundle.uri))
+    return storage.dump_json(card).decode().rstrip()
 
 
 def run_add(arguments: argparse.Namespace) -> str:

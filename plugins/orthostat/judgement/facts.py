@@ -1,5 +1,7 @@
 """What an Item says of its scene, put so that scenes can be compared."""
 
+import math
+
 from orthostat.prediction.item import Prediction
 from orthostat.projection import metres_per_unit, parse_crs
 
@@ -21,8 +23,21 @@ def densities(prediction: Prediction) -> dict[int, float]:
     return {class_id: n / area_km2 for class_id, n in (prediction.counts or {}).items()} if area_km2 else {}
 
 
+def pixel_m(prediction: Prediction) -> float | None:
+    """Side in metres of a square as large as a pixel; None for an image without a place on Earth."""
+    if prediction.crs is None:
+        return None
+    rows, columns = prediction.shape
+    return math.sqrt(_whole_m2(prediction) / (rows * columns))
+
+
 def observed_m2(prediction: Prediction) -> float:
     """Area of the valid pixels: the plane's in a projected system, the ellipsoid's in a geographic one."""
+    rows, columns = prediction.shape
+    return _whole_m2(prediction) * sum(prediction.histogram.values()) / (rows * columns)
+
+
+def _whole_m2(prediction: Prediction) -> float:
     rows, columns = prediction.shape
     a, b, c, d, e, f = prediction.transform
     crs = parse_crs(prediction.crs)
@@ -33,4 +48,4 @@ def observed_m2(prediction: Prediction) -> float:
         corners = [(0, 0), (columns, 0), (columns, rows), (0, rows)]
         x, y = zip(*[(a * i + b * j + c, d * i + e * j + f) for i, j in corners], strict=True)
         whole_m2 = abs(float(geod.polygon_area_perimeter(x, y)[0]))
-    return whole_m2 * sum(prediction.histogram.values()) / (rows * columns)
+    return float(whole_m2)

@@ -10,12 +10,14 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from orthostat import storage
+from orthostat.judgement.applicability import reasons_outside, reasons_shifted
 from orthostat.judgement.history import History
 from orthostat.judgement.rules import Bounds, reasons_to_flag, reasons_to_refuse
 from orthostat.layout import Layout
 from orthostat.pipelines.config import Pipeline
 from orthostat.pipelines.window import Window, period_window
 from orthostat.planning.plan import pipeline_ledger
+from orthostat.prediction.card import ModelCard
 from orthostat.prediction.item import Prediction
 from orthostat.prediction.item_copies import read_items
 from orthostat.scenes.archive import Listing
@@ -54,6 +56,8 @@ class Circumstances:
     withdrawn: Mapping[str, str]
     """Reasons of withdrawn scenes, by id."""
     zone_bounds: Bounds
+    card: ModelCard | None = None
+    """What the model was made for, where somebody has said so."""
 
 
 def judge_period(pipeline: Pipeline, period: str, now: Circumstances) -> list[Judged]:
@@ -72,22 +76,31 @@ def judge_period(pipeline: Pipeline, period: str, now: Circumstances) -> list[Ju
     for _, moment in groupby(by_time, key=lambda pair: pair[1].acquired):
         pairs = list(moment)
         for uri, prediction in pairs:
-            reasons = list(_stale(prediction, window, uri in current, now))
-            reasons = reasons or reasons_to_refuse(prediction, pipeline.judgement, now.zone_bounds)
-            flags = [] if reasons else reasons_to_flag(prediction, history, pipeline.judgement)
-            decision: Literal["used", "flagged", "refused"] = (
-                "refused" if reasons else "flagged" if flags else "used"
-            )
-            verdict = Verdict(
-                scene_id=prediction.scene_id, decision=decision, reasons=tuple(reasons or flags)
-            )
-            judged.append(Judged(uri, prediction, verdict))
+            stale = list(_stale(prediction, window, uri in current, now))
+            judged.append(Judged(uri, prediction, _decide(prediction, stale, history, pipeline, now)))
         for _, prediction in pairs:
             history.add(prediction)
     judged.sort(key=lambda one: (one.prediction.scene_id, one.item_uri))
     verdicts = {one.item_uri: one.verdict.model_dump(mode="json") for one in judged}
     storage.write_json(Layout(pipeline.output).period(period, "verdicts.json"), verdicts)
     return judged
+
+
+def _decide(
+    prediction: Prediction, stale: list[str], history: History, pipeline: Pipeline, now: Circumstances
+) -> Verdict:
+    """One prediction's verdict: what is outside of the card is refused, or flagged, as the file says."""
+    rules = pipeline.judgement
+    outside = list(reasons_outside(prediction, now.card, rules)) if now.card else []
+    reasons = stale or reasons_to_refuse(prediction, rules, now.zone_bounds)
+    reasons = reasons or (outside if rules.outside_card == "refuse" else [])
+    if reasons:
+        return Verdict(scene_id=prediction.scene_id, decision="refused", reasons=tuple(reasons))
+    shifted = list(reasons_shifted(prediction, now.card, rules))
+    flags = [*outside, *shifted, *reasons_to_flag(prediction, history, rules)]
+    return Verdict(
+        scene_id=prediction.scene_id, decision="flagged" if flags else "used", reasons=tuple(flags)
+    )
 
 
 def count_verdicts(judged: Sequence[Judged]) -> str:

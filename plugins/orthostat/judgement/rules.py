@@ -4,6 +4,7 @@ from functools import lru_cache
 
 from rasterio.warp import transform_bounds
 
+from orthostat.judgement.applicability import reasons_drifted
 from orthostat.judgement.facts import is_detector, observed_m2, shares
 from orthostat.judgement.history import History
 from orthostat.pipelines.config import Judgement
@@ -49,9 +50,10 @@ def reasons_to_flag(prediction: Prediction, history: History, rules: Judgement) 
     """What is unusual about a prediction beside earlier ones of the pipeline; empty when nothing is."""
     if len(history) < rules.min_history:
         return []
+    reasons = list(reasons_drifted(prediction, history, rules))
     if is_detector(prediction):
-        return _flag_densities(prediction, history, rules.max_density_factor)
-    reasons, found = [], shares(prediction)
+        return [*reasons, *_flag_densities(prediction, history, rules.max_density_factor)]
+    found = shares(prediction)
     for label_class in prediction.classes:
         share = found.get(label_class.class_id, 0.0)
         usual = history.median(label_class.class_id)

@@ -65,6 +65,9 @@ class Model(PredictOptions):
     bundle: Uri
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """A bundle is code: only the one with this digest is opened."""
+    card: Uri | None = None
+    """The model card, a STAC Item (`orthostat bundle describe` drafts it): scenes that the model was not made
+    for are refused or flagged, and it stands in every release."""
     engine: EngineChoice = "auto"
     """What runs the model: `onnx` (ONNX Runtime), `raster-vision` (PyTorch), or `auto`: onnx if it can."""
 
@@ -153,6 +156,16 @@ class Judgement(Section):
     max_density_factor: Annotated[float, Field(gt=1)] = 3.0
     """A class with more than so many times the objects per observed km2 of the history's median, or with less
     than that part of it, is flagged (object detection)."""
+    outside_card: Literal["refuse", "flag"] = "refuse"
+    """What happens to scenes of another sensor, other bands or another pixel size than the model card "
+    "says."""
+    max_gsd_factor: Annotated[float, Field(gt=1)] = 1.5
+    """Pixels may be so many times larger or smaller than the model card says."""
+    max_value_shift: Annotated[float, Field(gt=0)] = 3.0
+    """A band whose mean differs by more standard deviations from the model card's, or from the median of the
+    history, is flagged."""
+    max_score_drop: Share = 0.15
+    """A mean score lower by more than this than the median of the history is flagged."""
     min_history: Annotated[int, Field(ge=1)] = 3
     """Fewer earlier scenes make no history."""
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from orthostat.prediction.blocks import Area
 from orthostat.prediction.chips import Chip, read_chips
 from orthostat.prediction.engines.engine import Engine
 from orthostat.prediction.rasters import ClassRaster
-from orthostat.prediction.read import Area, Image
+from orthostat.prediction.read import Image
 from orthostat.prediction.windows import spans
 
 

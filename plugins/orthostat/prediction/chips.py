@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orthostat.prediction.read import Area, Image
+from orthostat.prediction.blocks import Area
+from orthostat.prediction.read import Image
 from orthostat.prediction.windows import Span, Window
 
 Prepare = Callable[[NDArray[Any]], NDArray[np.float32]]

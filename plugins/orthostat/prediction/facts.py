@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict
 
+from orthostat.prediction.bands import BandFacts
+
 BUNDLE, IMAGE = "{bundle}", "{image}"
 """What the process calls bundle and image: the parent, which knows their addresses, puts these in."""
 
@@ -29,6 +31,10 @@ class Facts(BaseModel):
     """Share of the pixels that hold data."""
     value_ranges: tuple[tuple[float, float] | None, ...]
     """Smallest and largest valid value of each band of the image; None for a band without one."""
+    bands: tuple[BandFacts, ...] = ()
+    """Those that the model reads, in its order."""
+    mean_score: float | None = None
+    """Mean score of the winning classes, or of the objects found; None without any."""
     acquired: str | None
     """TIFFTAG_DATETIME, ISO 8601, where the file has a readable one."""
     source_crs: str | None

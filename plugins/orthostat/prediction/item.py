@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from orthostat.prediction.bands import BandFacts
 from orthostat.prediction.classes import LabelClass
 from orthostat.prediction.description import Task
 from orthostat.prediction.engines.engine import EngineName
@@ -70,6 +71,12 @@ class Prediction:
     """Files of a scene that has several; `source_uri` is the first of them."""
     nonfinite_pixels: int = 0
     """Pixels without data because a band that the model reads is NaN or infinite there."""
+    bands: tuple[BandFacts, ...] = ()
+    """Those that the model reads, in its order."""
+    mean_score: float | None = None
+    """Mean score of the winning classes, or of the objects found; None without any."""
+    platform: str | None = None
+    """What took the image, where the archive says so."""
     generation: str | None = None
     """The re-prediction that it comes from; None for the first."""
 

@@ -11,6 +11,7 @@ import numpy as np
 from orthostat.errors import SceneError
 from orthostat.pipelines.limits import Limits
 from orthostat.pipelines.options import PredictOptions
+from orthostat.prediction.blocks import Area
 from orthostat.prediction.cells import classify_image
 from orthostat.prediction.classes import LabelClass
 from orthostat.prediction.detections import detect_objects
@@ -18,7 +19,7 @@ from orthostat.prediction.engines.engine import Engine
 from orthostat.prediction.facts import Facts
 from orthostat.prediction.preview import draw_boxes, draw_classes
 from orthostat.prediction.rasters import create_classes, create_scores, write_cog
-from orthostat.prediction.read import Area, Image, crs_text, open_image, read_grid
+from orthostat.prediction.read import Image, crs_text, open_image, read_grid
 from orthostat.prediction.segmentation import label_image
 from orthostat.prediction.size import require_size
 from orthostat.prediction.statistics import image_statistics
@@ -58,7 +59,8 @@ def predict_local(
             "chip_classification": _classify,
             "object_detection": _detect,
         }[task]
-        histogram, counts = run(engine, image, channels, folder, wanted, progress)
+        engine.confidence.reset()
+        histogram, counts, mean_score = run(engine, image, channels, folder, wanted, progress)
         labels = "observed.tif" if task == "object_detection" else "labels.tif"
         grid = read_grid(folder / labels)
         acquired = image.acquired()
@@ -69,16 +71,19 @@ def predict_local(
             transform=grid.transform,
             histogram=histogram,
             counts=counts,
-            nonfinite_pixels=image.count_nonfinite(),
+            nonfinite_pixels=image.values.nonfinite_pixels,
             valid_fraction=sum(histogram.values()) / math.prod(grid.shape),
-            value_ranges=tuple(image.ranges.ranges()),
+            value_ranges=tuple(image.values.ranges()),
+            bands=tuple(image.facts()),
+            mean_score=mean_score,
             acquired=None if acquired is None else acquired.isoformat(),
             source_crs=crs_text(image.crs) if image.is_placed else None,
             source_shape=image.shape,
         )
 
 
-Outcome = tuple[dict[int, int], dict[int, int] | None]
+Outcome = tuple[dict[int, int], dict[int, int] | None, float | None]
+"""Histogram, counts, mean score."""
 
 
 def _segment(
@@ -99,7 +104,7 @@ def _segment(
     if wanted.polygons:
         write_polygons(folder / "polygons.parquet", image, folder / "labels.tif", classes)
     draw_classes(folder / "preview.png", folder / "labels.tif", classes)
-    return labels.histogram(), None
+    return labels.histogram(), None, engine.confidence.mean
 
 
 def _classify(
@@ -111,7 +116,7 @@ def _classify(
     _finish(folder / "plain.tif", folder / "labels.tif")
     write_boxes(folder / "cells.parquet", image, cells.corners, cells.class_ids, cells.scores, classes)
     draw_classes(folder / "preview.png", folder / "labels.tif", classes)
-    return labels.histogram(), _count(cells.class_ids)
+    return labels.histogram(), _count(cells.class_ids), engine.confidence.mean
 
 
 def _detect(
@@ -123,7 +128,8 @@ def _detect(
     _finish(folder / "plain.tif", folder / "observed.tif")
     write_boxes(folder / "detections.parquet", image, found.corners, found.class_ids, found.scores, classes)
     draw_boxes(folder / "preview.png", image, found.corners, found.class_ids, classes)
-    return observed.histogram(), _count(found.class_ids)
+    mean_score = float(found.scores.mean()) if found.scores.size else None
+    return observed.histogram(), _count(found.class_ids), mean_score
 
 
 def _finish(plain: Path, path: Path, resampling: str = "MODE") -> None:

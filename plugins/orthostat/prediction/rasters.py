@@ -10,8 +10,9 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.shutil import copy as copy_raster
 
+from orthostat.prediction.blocks import Area
 from orthostat.prediction.classes import NODATA, LabelClass
-from orthostat.prediction.read import Area, Image
+from orthostat.prediction.read import Image
 
 _TILE = 512
 SCORE_STEPS = 254

@@ -16,88 +16,14 @@ from pyproj.exceptions import ProjError
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 from rasterio.errors import RasterioError
-from rasterio.windows import Window
 
 from orthostat.errors import SceneError
+from orthostat.prediction.bands import BandFacts, BandValues
+from orthostat.prediction.blocks import Area, Block
 from orthostat.prediction.formats import open_image_file
 
-_SIDE = 2048
-"""Side in pixels of blocks that are read for counting alone."""
 _FARTHEST_DEGREES = (361, 91, 361, 91)
 """Longitude and latitude; a degree more than there is, for pixels that are centred on the edge."""
-
-
-@dataclass(frozen=True)
-class Area:
-    """A rectangle of pixels: rows `top` to before `bottom`, columns `left` to before `right`."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-
-    def intersection(self, other: "Area") -> "Area":
-        """The part that both have; they must touch."""
-        return Area(
-            max(self.top, other.top),
-            max(self.left, other.left),
-            min(self.bottom, other.bottom),
-            min(self.right, other.right),
-        )
-
-    def clip(self, rows: int, columns: int) -> "Area":
-        """The part inside a raster of that shape."""
-        return Area(max(self.top, 0), max(self.left, 0), min(self.bottom, rows), min(self.right, columns))
-
-    def slices(self, top: int, left: int) -> tuple[slice, slice]:
-        """Rows and columns of this area in an array whose first pixel is (top, left)."""
-        return slice(self.top - top, self.bottom - top), slice(self.left - left, self.right - left)
-
-    @property
-    def window(self) -> Window:
-        """For rasterio."""
-        return Window(self.left, self.top, self.right - self.left, self.bottom - self.top)
-
-    @property
-    def pixels(self) -> int:
-        """Number of pixels."""
-        return (self.bottom - self.top) * (self.right - self.left)
-
-
-@dataclass(frozen=True)
-class Block:
-    """Pixels of an image that were read together."""
-
-    area: Area
-    values: np.ma.MaskedArray[Any, Any]
-    """Shape (bands, rows, columns); masked where the file says that a band holds no data."""
-    valid: NDArray[np.bool_]
-    """Shape (rows, columns): pixels that hold data."""
-    nodata: Sequence[float | None]
-    """What the file says means no data, per band."""
-
-    def chip(self, area: Area, channels: Sequence[int]) -> NDArray[Any]:
-        """Shape (rows, columns, channels), zero outside the block and where the file says no data.
-
-        This is what Raster Vision's RasterioSource gives its transformers (core/data/utils/rasterio.py), if
-        the block holds all of the image that lies in `area`.
-        """
-        inside = area.intersection(self.area)
-        values = self.values[list(channels), *inside.slices(self.area.top, self.area.left)].filled(0)
-        chip = np.zeros((area.bottom - area.top, area.right - area.left, len(channels)), values.dtype)
-        for band, channel in zip(values, channels, strict=True):
-            nodata = self.nodata[channel]
-            if nodata is not None and nodata != 0:
-                band[band == nodata] = 0
-            if np.issubdtype(band.dtype, np.floating):  # one NaN would spread over all that the network sees
-                band[~np.isfinite(band)] = 0
-        chip[inside.slices(area.top, area.left)] = values.transpose(1, 2, 0)
-        return chip
-
-    def valid_in(self, area: Area) -> NDArray[np.bool_]:
-        """Which pixels of the part of `area` inside the block hold data."""
-        rows, columns = area.intersection(self.area).slices(self.area.top, self.area.left)
-        return self.valid[rows, columns]
 
 
 class Image:
@@ -117,9 +43,9 @@ class Image:
         self._says_nodata = bool(self._alpha_bands) or any(
             MaskFlags.all_valid not in flags for flags in dataset.mask_flag_enums
         )
-        self.ranges = ValueRanges(self.bands)
         self._model_bands = self.colour_bands
-        self._has_nonfinite = False
+        self.names: tuple[str | None, ...] = dataset.descriptions
+        self.values = BandValues(self.bands)
         types = [np.dtype(name) for name in dataset.dtypes]
         self.value_bytes = max(kind.itemsize for kind in types)
         """Of one value."""
@@ -132,22 +58,16 @@ class Image:
         """From now on a pixel holds data where one of these, from 0, does, and each has a finite value."""
         self._model_bands = list(bands)
 
-    def count_nonfinite(self) -> int:
-        """Pixels where a band that the model reads has a value that is no finite number (NaN, infinite)."""
-        if not self._has_nonfinite:
-            return 0
-        count, (rows, columns) = 0, self.shape
-        for top in range(0, rows, _SIDE):
-            for left in range(0, columns, _SIDE):
-                area = Area(top, left, top + _SIDE, left + _SIDE).clip(rows, columns)
-                with translated(self.name, self._path):
-                    values = self._dataset.read(window=area.window)
-                count += int((~np.isfinite(values[self._model_bands])).any(axis=0).sum())
-        return count
+    def facts(self) -> list[BandFacts]:
+        """What is known of the values of each of these bands, once the image has been read."""
+        return [
+            BandFacts(self.names[band], *self.values.mean_and_deviation(band)) for band in self._model_bands
+        ]
 
-    def block(self, area: Area) -> Block:
+    def block(self, area: Area, *, is_counted: bool = True) -> Block:
         """The pixels of `area`, which lies inside the image, and which of them hold data.
 
+        Values count in `values` unless they are read for another purpose; each pixel counts once.
         Raises SceneError when the file's bytes cannot be decoded.
         """
         with translated(self.name, self._path):
@@ -155,14 +75,14 @@ class Image:
         valid = np.asarray(~np.ma.getmaskarray(values)[self._model_bands].all(axis=0))
         if np.issubdtype(values.dtype, np.floating):
             finite = np.isfinite(values.data[self._model_bands]).all(axis=0)
-            self._has_nonfinite |= not finite.all()
             valid &= finite
         # GDAL makes a mask of alpha only when it is the second of two bands or the fourth of four.
         valid &= (values.data[self._alpha_bands] != 0).all(axis=0)
         if self._fill is not None and not self._says_nodata:
             valid &= ~(values.data[self._model_bands] == self._fill).all(axis=0)
         block = Block(area, values, valid, self._dataset.nodatavals)
-        self.ranges.add(block)
+        if is_counted:
+            self.values.add(block, self._model_bands)
         return block
 
     def thumbnail(self, shape: tuple[int, int]) -> NDArray[np.uint8]:
@@ -203,33 +123,6 @@ class Image:
                 f"system {crs_text(self.crs)}; write the right one into the file, e.g. with gdal_edit -a_srs"
             )
         return True
-
-
-class ValueRanges:
-    """Smallest and largest valid value of each band, while blocks pass by."""
-
-    def __init__(self, bands: int):
-        self._low: NDArray[np.float64] = np.full(bands, np.inf)
-        self._high: NDArray[np.float64] = np.full(bands, -np.inf)
-
-    def add(self, block: Block) -> None:
-        """Take the block's valid, finite values into account."""
-        missing = np.ma.getmaskarray(block.values)
-        for band, values in enumerate(block.values.data):
-            counted = block.valid & ~missing[band]
-            if np.issubdtype(values.dtype, np.floating):
-                counted &= np.isfinite(values)
-            kept = values if counted.all() else values[counted]  # most blocks are whole: no copy of them
-            if kept.size:
-                self._low[band] = min(self._low[band], kept.min())
-                self._high[band] = max(self._high[band], kept.max())
-
-    def ranges(self) -> list[tuple[float, float] | None]:
-        """Per band; None where the band has no valid value."""
-        return [
-            (float(low), float(high)) if low <= high else None
-            for low, high in zip(self._low, self._high, strict=True)
-        ]
 
 
 def crs_text(crs: rasterio.CRS) -> str:

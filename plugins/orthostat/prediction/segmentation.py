@@ -8,9 +8,10 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from orthostat.prediction.blocks import Area
 from orthostat.prediction.chips import Chip, ChipBatch, read_chips
 from orthostat.prediction.engines.engine import Engine
-from orthostat.prediction.read import Area, Image
+from orthostat.prediction.read import Image
 from orthostat.prediction.windows import Span, spans
 
 Scores = NDArray[np.float32]

@@ -11,6 +11,7 @@ from pyproj import Transformer
 
 from orthostat import storage
 from orthostat.errors import OutageError, StorageError
+from orthostat.prediction.bands import BandFacts
 from orthostat.prediction.classes import NODATA, LabelClass
 from orthostat.prediction.item import File, Prediction
 
@@ -103,6 +104,9 @@ def _properties(prediction: Prediction) -> dict[str, Any]:
         "orthostat:nonfinite_pixels": prediction.nonfinite_pixels,
         **({} if prediction.generation is None else {"orthostat:generation": prediction.generation}),
         "orthostat:valid_fraction": prediction.valid_fraction,
+        "orthostat:bands": [vars(band) for band in prediction.bands],
+        "orthostat:mean_score": prediction.mean_score,
+        **({} if prediction.platform is None else {"platform": prediction.platform}),
         "orthostat:value_ranges": [pair and list(pair) for pair in prediction.value_ranges],
     }
 
@@ -189,6 +193,9 @@ def _from_stac(item: dict[str, Any]) -> Prediction:
         counts=None if counts is None else _with_number_keys(counts),
         nonfinite_pixels=properties.get("orthostat:nonfinite_pixels", 0),
         generation=properties.get("orthostat:generation"),
+        bands=tuple(BandFacts(**band) for band in properties.get("orthostat:bands", ())),
+        mean_score=properties.get("orthostat:mean_score"),
+        platform=properties.get("platform"),
         valid_fraction=properties["orthostat:valid_fraction"],
         value_ranges=tuple(pair and (pair[0], pair[1]) for pair in properties["orthostat:value_ranges"]),
         model_uri=assets["model"]["href"],

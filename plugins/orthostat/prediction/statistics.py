@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from orthostat.errors import SceneError
-from orthostat.prediction.read import Area, Image
+from orthostat.prediction.blocks import Area
+from orthostat.prediction.read import Image
 
 _SIDE = 2048
 """Side in pixels of the blocks that are read at a time."""
@@ -23,7 +24,12 @@ def image_statistics(image: Image, channels: Sequence[int]) -> tuple[list[float]
     for top in range(0, rows, _SIDE):
         for left in range(0, columns, _SIDE):
             area = Area(top, left, top + _SIDE, left + _SIDE).clip(rows, columns)
-            values = image.block(area).chip(area, channels).reshape(-1, len(channels)).astype(np.float64)
+            values = (
+                image.block(area, is_counted=False)
+                .chip(area, channels)
+                .reshape(-1, len(channels))
+                .astype(np.float64)
+            )
             values[values == 0] = np.nan
             if (
                 shift is None

@@ -32,6 +32,17 @@ def make_transforms(
     return [_make_transform(transformer, bundle_folder, channel_order) for transformer in transformers]
 
 
+def read_statistics(
+    transformers: Sequence[Mapping[str, Any]], bundle_folder: Path, channel_order: Sequence[int] | None
+) -> tuple[list[float], list[float]]:
+    """Means and deviations of the training images, one of each per channel; empty where there are none."""
+    for transformer in transformers:
+        if transformer.get("type_hint") == "stats_transformer":
+            stats = _make_stats(transformer, bundle_folder, channel_order)
+            return [float(mean) for mean in stats.means], [float(value) for value in stats.deviations]
+    return [], []
+
+
 def check_base_transform(base_transform: Mapping[str, Any] | None) -> None:
     """Raises BundleError when chips go through a transform of albumentations after they are resized."""
     if base_transform is None:

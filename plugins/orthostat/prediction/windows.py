@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from orthostat.prediction.blocks import Area
 from orthostat.prediction.options import ModelOptions
-from orthostat.prediction.read import Area
 
 SPAN = 4096
 """Width in pixels of the part of an image that is worked on at a time: it bounds memory."""

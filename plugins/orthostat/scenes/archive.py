@@ -28,6 +28,7 @@ class _Acquisition:
     image: str | StoredObject
     """The listed object, or the URI that an Item names."""
     cloud_cover_pct: float | None = None
+    platform: str | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,7 @@ def _from_item(entry: StoredObject, scenes: Scenes) -> _Acquisition | SceneError
             _utc(acquired),
             _resolve(href, entry.uri, scenes),
             properties.get("eo:cloud_cover"),
+            properties.get("platform") or properties.get("constellation"),
         )
     except SceneError as error:
         return error
@@ -155,6 +157,7 @@ def _look_at(acquisition: _Acquisition) -> Scene:
         last_modified=image.last_modified,
         acquired=acquisition.acquired,
         cloud_cover_pct=acquisition.cloud_cover_pct,
+        platform=acquisition.platform,
     )
 
 

@@ -20,5 +20,7 @@ class Scene(BaseModel):
     """When these bytes arrived, UTC."""
     acquired: datetime
     """When the image was taken, UTC."""
+    platform: str | None = None
+    """What took it, where the archive says so."""
     cloud_cover_pct: float | None = None
     """Per cent of the scene under cloud, where the archive says so."""

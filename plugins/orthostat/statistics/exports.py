@@ -13,6 +13,7 @@ from orthostat.aggregation.boundaries import read_boundaries
 from orthostat.aggregation.zones import ZoneSet
 from orthostat.layout import Layout
 from orthostat.pipelines.config import Pipeline
+from orthostat.prediction.card import read_card
 from orthostat.statistics.composite import draw_composite
 from orthostat.statistics.copy import copy_out
 from orthostat.statistics.database import open_database
@@ -58,12 +59,16 @@ def write_release(pipeline: Pipeline, release: Release) -> None:
         periods = [
             held for held in read_periods(connection, release) if held.release_id == release.release_id
         ]
+    layout, card = Layout(pipeline.output), pipeline.model.card
+    if card:
+        content = read_card(card, pipeline.model.sha256).content
+        storage.write_json(layout.release(release.release_id, "model-card.json"), content)
     described = {}
     for held in periods:
         statistics, files = _tables(release, held)
         files |= _maps(pipeline, release, held, statistics)
         for name, data in files.items():
-            uri = Layout(pipeline.output).release(release.release_id, held.period, name)
+            uri = layout.release(release.release_id, held.period, name)
             storage.write_bytes(uri, data, _CONTENT_TYPES[name.rpartition(".")[2]])
         described[held.period] = _describe(held, files)
     content = {
@@ -72,9 +77,10 @@ def write_release(pipeline: Pipeline, release: Release) -> None:
         "vintage": release.vintage,
         "supersedes": release.supersedes,
         "reason": release.reason,
+        "model_card": "model-card.json" if card else None,
         "periods": described,
     }
-    storage.write_json(Layout(pipeline.output).release(release.release_id, "release.json"), content)
+    storage.write_json(layout.release(release.release_id, "release.json"), content)
 
 
 def _tables(release: Release, held: HeldPeriod) -> tuple[pa.Table, dict[str, bytes]]:

@@ -17,6 +17,7 @@ from orthostat.pipelines.window import Window, is_period, period_of, period_wind
 from orthostat.planning.manifest import write_manifest
 from orthostat.planning.plan import Plan, pipeline_ledger
 from orthostat.planning.recipe import describe_model
+from orthostat.prediction.card import ModelCard, read_card
 from orthostat.scenes.archive import Listing, list_scenes
 from orthostat.scenes.ledger import Ledger
 from orthostat.scenes.scene import Scene
@@ -35,6 +36,7 @@ class _Bench:
     boundaries_uri: str
     boundaries: Boundaries
     reference: Reference | None
+    card: ModelCard | None
     archive: Listing
     withdrawn: Mapping[str, str]
     released: Mapping[str, ReleasedPeriod]
@@ -78,6 +80,7 @@ def _prepare(plan: Plan) -> _Bench:
         boundaries_uri=boundaries_uri,
         boundaries=boundaries,
         reference=Reference(pipeline.sample) if pipeline.sample else None,
+        card=read_card(pipeline.model.card, pipeline.model.sha256) if pipeline.model.card else None,
         archive=list_scenes(pipeline.scenes, *windows),
         withdrawn=read_withdrawals(plan.layout),
         released=released,
@@ -104,7 +107,7 @@ def _judge(bench: _Bench, period: str) -> tuple[list[Judged], PeriodWork | None,
     plan, pipeline = bench.plan, bench.plan.pipeline
     window = period_window(period, pipeline.period)
     archive = bench.archive if period in plan.periods else list_scenes(pipeline.scenes, window)
-    now = Circumstances(archive, bench.withdrawn, bench.boundaries.degrees())
+    now = Circumstances(archive, bench.withdrawn, bench.boundaries.degrees(), bench.card)
     judged = judge_period(pipeline, period, now)
     used = [one for one in judged if one.verdict.decision != "refused"]
     _refuse_sampled_objects(pipeline, used)

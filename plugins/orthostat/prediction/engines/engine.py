@@ -34,8 +34,34 @@ class Boxes:
         return Boxes(self.corners[chosen], self.class_ids[chosen], self.scores[chosen])
 
 
+class Confidence:
+    """How sure a network is of what it says: the mean of the winning classes' scores, over all of its chips.
+
+    A fact to compare images by, and no more: overlaps and edges of windows count as the network saw them.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was added, before another image."""
+        self._sum, self._count = 0.0, 0
+
+    def add(self, best_sum: float, count: int) -> None:
+        """Add so many winning scores and their sum."""
+        self._sum += best_sum
+        self._count += count
+
+    @property
+    def mean(self) -> float | None:
+        """None when nothing was added."""
+        return self._sum / self._count if self._count else None
+
+
 class Engine(Protocol):
     """A loaded model."""
+
+    confidence: Confidence
 
     description: Description
     options: ModelOptions

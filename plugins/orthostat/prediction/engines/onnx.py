@@ -11,7 +11,7 @@ from orthostat.errors import BundleError
 from orthostat.pipelines.options import PredictOptions
 from orthostat.prediction.bundle import Bundle
 from orthostat.prediction.description import ONNX_NAME, Description, describe_bundle
-from orthostat.prediction.engines.engine import Boxes, require_numbers
+from orthostat.prediction.engines.engine import Boxes, Confidence, require_numbers
 from orthostat.prediction.options import ModelOptions, resolve_options
 from orthostat.prediction.resize import bilinear, resize
 from orthostat.prediction.transformers import make_transforms
@@ -61,6 +61,7 @@ class OnnxEngine:
         uri: str,
     ):
         self.description = description
+        self.confidence = Confidence()
         self.options = options
         provider = session.get_providers()[0]
         self.software = {"onnxruntime": onnxruntime.__version__, "provider": provider}
@@ -108,6 +109,7 @@ class OnnxEngine:
         found = np.concatenate([outputs[0][:count] for outputs, count in self._run(chips)])
         probabilities = softmax(found)
         require_numbers(not np.isnan(probabilities).any())
+        self._note(probabilities)
         if found.shape[-2:] != (size, size):
             probabilities = bilinear(probabilities, size)
         return probabilities if scores else first_largest(probabilities)
@@ -118,7 +120,12 @@ class OnnxEngine:
             [outputs[0][:count] for outputs, count in self._run(chips)]
         )
         require_numbers(not np.isnan(output).any())
+        self._note(softmax(output))
         return output
+
+    def _note(self, probabilities: NDArray[np.float32]) -> None:
+        best = probabilities.max(axis=1)
+        self.confidence.add(float(best.sum(dtype=np.float64)), best.size)
 
     def detect(self, chips: NDArray[np.float32]) -> list[Boxes]:
         """The objects in each chip."""

@@ -21,7 +21,7 @@ from orthostat.errors import BundleError
 from orthostat.pipelines.options import PredictOptions
 from orthostat.prediction.bundle import CONFIG_NAME, MODEL_NAME, Bundle
 from orthostat.prediction.description import Description, describe
-from orthostat.prediction.engines.engine import Boxes, require_numbers
+from orthostat.prediction.engines.engine import Boxes, Confidence, require_numbers
 from orthostat.prediction.options import ModelOptions, resolve_options
 
 _TRANSFORM_TYPES = {
@@ -66,11 +66,12 @@ class RasterVisionEngine:
         self, description: Description, options: ModelOptions, learner: Learner, transformers: list[Any]
     ):
         self.description = description
+        self.confidence = Confidence()
         self.options = options
         self.software = {"rastervision": version("rastervision-core"), "torch": torch.__version__}
         self.device = str(learner.device)
         self.learner = _as_any(learner)
-        self.learner.prob_to_pred = _Checked(self.learner.prob_to_pred)
+        self.learner.prob_to_pred = _Checked(self.learner.prob_to_pred, self.confidence)
         self._transformers = transformers
         transform, _ = learner.cfg.data.get_data_transforms()
         self._dataset = AlbumentationsDataset(
@@ -106,13 +107,20 @@ class RasterVisionEngine:
         found: Any = self.learner.predict(torch.from_numpy(chips), raw_out=scores, out_shape=self._shape)
         labels: NDArray[Any] = found.numpy()
         require_numbers(not np.isnan(labels).any())
+        if scores:
+            self._note(labels)
         return labels if scores else labels.astype(np.uint8)
 
     def classify(self, chips: NDArray[np.float32]) -> NDArray[np.float32]:
         """The network's output."""
         output: NDArray[np.float32] = self.learner.predict(torch.from_numpy(chips), raw_out=True).numpy()
         require_numbers(not np.isnan(output).any())
+        self._note(torch.softmax(torch.from_numpy(output), 1).numpy())
         return output
+
+    def _note(self, probabilities: NDArray[np.float32]) -> None:
+        best = probabilities.max(axis=1)
+        self.confidence.add(float(best.sum(dtype=np.float64)), best.size)
 
     def detect(self, chips: NDArray[np.float32]) -> list[Boxes]:
         """The objects in each chip."""
@@ -131,11 +139,14 @@ def _as_any(learner: Learner) -> Any:
 class _Checked:
     """From probabilities to classes, as the learner's own, which takes NaN for the first class."""
 
-    def __init__(self, learners: Any):
+    def __init__(self, learners: Any, confidence: Confidence):
         self._learners = learners
+        self._confidence = confidence
 
     def __call__(self, probabilities: torch.Tensor) -> torch.Tensor:
         require_numbers(not bool(torch.isnan(probabilities).any()))
+        best = probabilities.amax(1)
+        self._confidence.add(float(best.double().sum()), best.numel())
         classes: torch.Tensor = self._learners(probabilities)
         return classes
 
