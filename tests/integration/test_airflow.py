@@ -109,7 +109,7 @@ def wait_for_predict_process() -> psutil.Process:
     while time.monotonic() < deadline:
         for process in psutil.process_iter(["cmdline"]):
             command = process.info["cmdline"] or [""]
-            if command[-4:-1] == ["step", "predict", "--batch"] and command[-1].startswith(BUCKET):
+            if command[-6:-3] == ["step", "predict", "--batch"] and command[-3].startswith(BUCKET):
                 return process
         time.sleep(0.1)
     raise AssertionError("no predict process was started")
