@@ -28,6 +28,10 @@ class MissingError(StorageError):
     """An object or file is not there."""
 
 
+class ReplacedError(StorageError):
+    """An object is no longer the one that was meant: somebody else has written it."""
+
+
 class OutageError(StorageError):
     """The storage itself does not answer, or takes nothing: no other object would fare better now."""
 

@@ -76,6 +76,18 @@ def is_debugged() -> bool:
     return bool(os.environ.get("ORTHOSTAT_DEBUG"))
 
 
+def warm_models() -> int:
+    """Models that the service keeps loaded: ORTHOSTAT_WARM_MODELS, else 2; with one, small images would wait
+    behind a large one.
+    """
+    return max(2, int(positive("ORTHOSTAT_WARM_MODELS", 2)))
+
+
+def warm_mb() -> float:
+    """Megabytes that idle models may keep: ORTHOSTAT_WARM_MB, else half of the memory."""
+    return positive("ORTHOSTAT_WARM_MB", memory_mb() / 2)
+
+
 def memory_mb() -> float:
     """Megabytes (10^6 bytes) that the processes of this machine, or this container, may have together."""
     found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]

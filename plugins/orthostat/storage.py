@@ -109,6 +109,31 @@ def write_bytes(uri: str, data: bytes, content_type: str = "application/octet-st
             part.unlink(missing_ok=True)
 
 
+def write_json_if(uri: str, value: Any, etag: str | None) -> str:
+    """Write JSON to S3 only over the object with that etag, or where `etag` is None only as a new one.
+
+    Returns the new etag. Raises ReplacedError when somebody else was first.
+    """
+    bucket, key = split_s3(uri)
+    condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": f'"{etag}"'}
+    body, kind = dump_json(value), "application/json"
+    with translated(uri):
+        answer = s3().put_object(Bucket=bucket, Key=key, Body=body, ContentType=kind, **condition)
+        return str(answer["ETag"]).strip('"')
+
+
+def read_json_with_etag(uri: str) -> tuple[Any, str]:
+    """An object in S3 parsed as JSON, and its etag. Raises StorageError when it is missing or no JSON."""
+    bucket, key = split_s3(uri)
+    with translated(uri):
+        answer = s3().get_object(Bucket=bucket, Key=key)
+        data, etag = answer["Body"].read(), str(answer["ETag"]).strip('"')
+    try:
+        return json.loads(data), etag
+    except (ValueError, RecursionError) as error:
+        raise StorageError(f"{uri} is not valid JSON ({error}); write it again") from error
+
+
 def write_private_json(path: Path, value: Any) -> None:
     """Write `value` as JSON into a local file that only its owner can read, from its first byte on."""
     part = path.with_name(f".{path.name}.part")

@@ -8,10 +8,10 @@ from http import HTTPStatus
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from botocore.parsers import ResponseParserError
 
-from orthostat.errors import MissingError, OutageError, StorageError
+from orthostat.errors import MissingError, OutageError, ReplacedError, StorageError
 
 _MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
-_REPLACED = {"412", "PreconditionFailed"}
+_REPLACED = {"412", "PreconditionFailed", "ConditionalRequestConflict"}
 _BUSY = {"SlowDown", "RequestTimeout", "TooManyRequests", "InvalidAccessKeyId", "ExpiredToken"}
 """Of the client's errors those that every other object would meet as well."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
@@ -29,7 +29,7 @@ def translated(uri: str) -> Iterator[None]:
         if code in _MISSING:
             raise MissingError(f"there is no object {uri}; check bucket and key") from error
         if code in _REPLACED:
-            raise StorageError(f"{uri} was replaced after it was planned; run the pipeline again") from error
+            raise ReplacedError(f"{uri} was replaced after it was planned; run the pipeline again") from error
         kind = OutageError if status >= HTTPStatus.INTERNAL_SERVER_ERROR or code in _BUSY else StorageError
         raise kind(f"S3 refused {uri}: {error}; check the endpoint and the credentials") from error
     except ParamValidationError as error:

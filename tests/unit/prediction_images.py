@@ -63,7 +63,7 @@ class InThisProcess:
     def start(self) -> None:
         """It runs."""
 
-    def predict(self, image: Path, name: str, fill: float | None, folder: Path) -> Facts:
+    def predict(self, image: Path, name: str, fill: float | None, folder: Path, report: Any = None) -> Facts:
         """Predict a local image."""
         return predict_local(self._engine, image, name, fill, folder, self._options, limits=self._limits)
 

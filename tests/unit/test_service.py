@@ -1,133 +1,290 @@
-"""The warm model of the service: opened once, used by one request at a time."""
+"""Parts of the service: warm models, the queue's rule, tokens, jobs that two servers want."""
 
+import hashlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from orthostat import storage
-from orthostat.errors import BundleError, RefusedError, SceneError
+from orthostat.errors import BundleError, ConfigurationError, MachineError, RefusedError
+from orthostat.layout import PredictionKey
+from orthostat.pipelines.allow import AllowedBundle, AllowList
+from orthostat.pipelines.load import load_pipeline
 from orthostat.planning.manifest import Recipe
 from orthostat.prediction import batch as batch_module
-from orthostat.prediction.facts import Facts
-from orthostat.service.predictor import Predictor
-from tests.unit.prediction_images import InThisProcess, make_recipe, write_image
+from orthostat.prediction.scene import Work
+from orthostat.service.access import Access
+from orthostat.service.job import DismissedError, Job, Ticket, now
+from orthostat.service.jobs import JobStore
+from orthostat.service.keeper import Keeper
+from orthostat.service.models import WarmModels
+from orthostat.service.openapi import EXAMPLE
+from orthostat.service.problems import ProblemError
+from orthostat.service.request import PredictionRequest, parse_json
+from orthostat.service.work_queue import WorkQueue
+from tests.builders import make_scene
+from tests.onnx_bundle import write_onnx_bundle
+from tests.unit.prediction_images import InThisProcess
+
+ROOT = Path(__file__).parents[2]
+REQUEST = PredictionRequest(image="s3://images/a.tif", model="s3://models/b.zip", output="s3://results/a")
 
 
-class CountingModel(InThisProcess):
-    """Knows how many predict at once."""
+class Fake(InThisProcess):
+    """A model of this process that knows whether it was closed."""
 
-    running = 0
-    most = 0
+    memory_mb = 100.0
 
-    def predict(self, image: Path, name: str, fill: float | None, folder: Path) -> Facts:
-        self.running += 1
-        self.most = max(self.most, self.running)
-        time.sleep(0.05)
-        facts = super().predict(image, name, fill, folder)
-        self.running -= 1
-        return facts
+    def __exit__(self, *_: object) -> None:
+        self.is_closed = True
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> list[CountingModel]:
-    """The models that were opened, in this process instead of one of their own."""
-    models: list[CountingModel] = []
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Fake]:
+    """The models that were opened."""
+    models: list[Fake] = []
 
-    def open_process(*arguments: Any) -> CountingModel:
-        models.append(CountingModel(*arguments))
+    def open_process(*arguments: Any) -> Fake:
+        models.append(Fake(*arguments))
+        models[-1].is_closed = False
         return models[-1]
 
     monkeypatch.setattr(batch_module, "ModelProcess", open_process)
     return models
 
 
-@pytest.fixture
-def image(tmp_path: Path) -> str:
-    return str(write_image(tmp_path / "a.tif", np.array([[[50, 150], [200, 10]]], dtype=np.uint16)))
+def recipe(folder: Path, number: int = 0) -> Recipe:
+    """Of the bundle with that number; bundles differ in a byte at their end."""
+    path = folder / f"{number}.zip"
+    if not path.exists():
+        data = write_onnx_bundle(folder / "bundle.zip").read_bytes()
+        path.write_bytes(data + bytes(number))
+    return Recipe(bundle=str(path), sha256=storage.file_sha256(path), engine="onnx")
 
 
-def recipe_of(tmp_path: Path, **changes: Any) -> Recipe:
-    return make_recipe(tmp_path, engine="auto", fill=None, **changes)
+def use(models: WarmModels, wanted: Recipe, *, is_large: bool = False) -> Any:
+    with models.borrow(wanted, is_large=is_large) as process:
+        return process
 
 
-def test_the_item_is_returned_when_it_is_committed(
-    tmp_path: Path, image: str, opened: list[CountingModel]
-) -> None:
-    output = str(tmp_path / "out")
-    item = Predictor().predict(recipe_of(tmp_path), image, output)
-    assert item == storage.read_json(f"{output}/item.json")
-    assert item["properties"]["orthostat:histogram"] == {"0": 2, "1": 2}
-    assert storage.exists(f"{output}/labels.tif")
+def test_the_model_used_longest_ago_makes_room(tmp_path: Path, opened: list[Fake]) -> None:
+    models = WarmModels(2, 1e6)
+    for number in (0, 1, 0, 2, 0):
+        use(models, recipe(tmp_path, number))
+    assert [model.is_closed for model in opened] == [False, True, False]
+    assert models.count == 2
+    models.close()
+    assert all(model.is_closed for model in opened)
 
 
-def test_a_model_stays_open_until_another_bundle_is_asked_for(
-    tmp_path: Path, image: str, opened: list[CountingModel]
-) -> None:
-    predictor, recipe = Predictor(), recipe_of(tmp_path)
-    for number in range(2):
-        predictor.predict(recipe, image, str(tmp_path / str(number)))
-    assert len(opened) == 1
-    assert predictor.loaded_sha256 == recipe.sha256
+def test_a_wrong_digest_lets_no_model_go(tmp_path: Path, opened: list[Fake]) -> None:
+    models = WarmModels(2, 1e6)
+    for number in (0, 1):
+        use(models, recipe(tmp_path, number))
+    with pytest.raises(BundleError, match="named was abab"):
+        use(models, Recipe(bundle=recipe(tmp_path).bundle, sha256="ab" * 32))
+    assert [model.is_closed for model in opened] == [False, False]
 
-    other = tmp_path / "other.zip"
-    storage.write_bytes(str(other), Path(recipe.bundle).read_bytes() + b"\0")
-    with pytest.raises(BundleError, match="named was ab"):
-        predictor.predict(Recipe(bundle=str(other), sha256="ab" * 32), image, str(tmp_path / "out"))
-    assert predictor.loaded_sha256 is None
 
-    predictor.predict(recipe, image, str(tmp_path / "again"))
+def test_idle_models_go_when_they_hold_too_much_memory(tmp_path: Path, opened: list[Fake]) -> None:
+    models = WarmModels(3, 150)
+    for number in (0, 1, 2):
+        use(models, recipe(tmp_path, number))
+    assert [model.is_closed for model in opened] == [True, True, False]
+
+
+def test_small_jobs_share_a_model_and_pass_a_large_one(tmp_path: Path, opened: list[Fake]) -> None:
+    models, wanted = WarmModels(2, 1e6), recipe(tmp_path)
+    with models.borrow(wanted, is_large=True) as busy:
+        assert use(models, wanted) is not busy
     assert len(opened) == 2
+    running, most, lock = 0, 0, threading.Lock()
+
+    def work(_: int) -> None:
+        nonlocal running, most
+        with models.borrow(wanted, is_large=False):
+            with lock:
+                running += 1
+                most = max(most, running)
+            time.sleep(0.01)
+            with lock:
+                running -= 1
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(40)))
+    assert len(opened) == 2
+    assert most <= 2
 
 
-def test_a_failure_leaves_the_model_open(tmp_path: Path, image: str, opened: list[CountingModel]) -> None:
-    predictor, recipe = Predictor(), recipe_of(tmp_path)
-    (tmp_path / "text.tif").write_text("no image")
-    with pytest.raises(SceneError, match="no image"):
-        predictor.predict(recipe, str(tmp_path / "text.tif"), str(tmp_path / "out"))
-    assert not (tmp_path / "out").exists()
-    predictor.predict(recipe, image, str(tmp_path / "out"))
-    assert len(opened) == 1
+def test_a_model_whose_machine_failed_is_let_go(tmp_path: Path, opened: list[Fake]) -> None:
+    models = WarmModels(2, 1e6)
+    with pytest.raises(MachineError), models.borrow(recipe(tmp_path), is_large=False):
+        raise MachineError("CUDA error")
+    assert (opened[0].is_closed, models.count) == (True, 0)
 
 
-def test_requests_wait_for_each_other(tmp_path: Path, image: str, opened: list[CountingModel]) -> None:
-    predictor, recipe = Predictor(), recipe_of(tmp_path)
-    start = threading.Barrier(4)
-
-    def request(number: int) -> None:
-        start.wait()
-        predictor.predict(recipe, image, str(tmp_path / str(number)))
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(request, range(4)))
-    assert [model.most for model in opened] == [1]
-    assert not predictor.is_busy
+def ticket(name: str, megabytes: float = 1, **changes: Any) -> Ticket:
+    job = Job(job_id=name, caller="me", request=REQUEST, sha256="ab" * 32, created=now(), **changes)
+    scene = make_scene(name, size_bytes=int(megabytes * 1e6))
+    return Ticket(job, Work(scene, PredictionKey(f"s3://results/{name}")))
 
 
-def test_only_the_named_bundles_are_opened(tmp_path: Path, image: str, opened: list[CountingModel]) -> None:
-    recipe = recipe_of(tmp_path)
-    with pytest.raises(RefusedError, match=r"none of the 1 .* start it with --sha256"):
-        Predictor(["cd" * 32]).predict(recipe, image, str(tmp_path / "out"))
-    with pytest.raises(RefusedError, match="none of the 1"):
-        Predictor(["cd" * 32]).predict(Recipe(bundle=recipe.bundle), image, str(tmp_path / "out"))
-    assert recipe.sha256
-    Predictor([recipe.sha256.upper()]).predict(recipe, image, str(tmp_path / "out"))
-    assert len(opened) == 1
+class Bench:
+    """What a queue works on, released job by job."""
+
+    def __init__(self, most: int = 10):
+        self.began: list[str] = []
+        self.gates: dict[str, threading.Event] = {}
+        self.queue = WorkQueue(self._run, most, large_mb=100)
+
+    def put(self, *tickets: Ticket) -> None:
+        for one in tickets:
+            self.gates[one.job.job_id] = threading.Event()
+            self.queue.put(one)
+
+    def wait(self, *names: str) -> None:
+        deadline = time.monotonic() + 10
+        while sorted(self.began) != sorted(names):
+            assert time.monotonic() < deadline, self.began
+            time.sleep(0.01)
+
+    def _run(self, one: Ticket) -> None:
+        self.began.append(one.job.job_id)
+        self.gates[one.job.job_id].wait(20)
 
 
-def test_closing_removes_what_was_unpacked(
-    tmp_path: Path, image: str, opened: list[CountingModel], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    predictor = Predictor()
-    predictor.predict(recipe_of(tmp_path), image, str(tmp_path / "out"))
-    assert [path for path in scratch.iterdir() if (path / "files/bundle").is_dir()]
-    predictor.close()
-    assert list(scratch.iterdir()) == []
-    assert predictor.loaded_sha256 is None
+def test_small_jobs_go_past_a_large_one_that_waits(opened: list[Fake]) -> None:
+    bench = Bench()
+    bench.put(ticket("large", 200), ticket("larger", 300), ticket("a"), ticket("b"), ticket("c"))
+    bench.wait("large", "a", "b")
+    bench.gates["a"].set()
+    bench.wait("large", "a", "b", "c")
+    bench.gates["large"].set()
+    bench.wait("large", "a", "b", "c", "larger")
+    for gate in bench.gates.values():
+        gate.set()
+    assert bench.queue.stop_taking() == []
+    assert bench.queue.wait_until_idle(10) == []
+
+
+def test_no_two_jobs_write_to_one_output_at_a_time() -> None:
+    bench = Bench()
+    one, two = ticket("one"), ticket("two")
+    two.work = one.work
+    bench.put(one, two, ticket("three"))
+    bench.wait("one", "three")
+    bench.gates["one"].set()
+    bench.wait("one", "three", "two")
+    for gate in bench.gates.values():
+        gate.set()
+    bench.queue.stop_taking()
+
+
+def test_a_full_and_a_stopping_queue_take_nothing() -> None:
+    bench = Bench(most=1)
+    bench.put(*[ticket(name) for name in "abc"])
+    bench.wait("a", "b", "c")
+    bench.put(ticket("d"))
+    with pytest.raises(ProblemError, match="1 jobs wait already, allowed are 1") as full:
+        bench.put(ticket("e"))
+    assert (full.value.status, int(full.value.headers["Retry-After"]) >= 1) == (429, True)
+    assert [left.job.job_id for left in bench.queue.stop_taking()] == ["d"]
+    with pytest.raises(ProblemError, match="is stopping"):
+        bench.put(ticket("f"))
+    for gate in bench.gates.values():
+        gate.set()
+
+
+def write_tokens(tmp_path: Path, *lines: str) -> Path:
+    (tmp_path / "tokens").write_text("\n".join(lines))
+    return tmp_path / "tokens"
+
+
+def test_a_token_narrows_what_the_service_allows(tmp_path: Path) -> None:
+    digest, other = "ab" * 32, "cd" * 32
+    hashed = f"sha256:{hashlib.sha256(b'two').hexdigest()}"
+    path = write_tokens(tmp_path, "one s3://images/ s3://results/", f"{hashed} {digest}", "# nobody")
+    bundles = (
+        AllowedBundle(uri="s3://models/b.zip", sha256=digest),
+        AllowedBundle(uri="s3://models/c.zip", sha256=other),
+    )
+    access = Access(AllowList(bundles=bundles), path)
+    one, two = access.identify("Bearer one"), access.identify("bearer two")
+    with pytest.raises(
+        RefusedError, match=r"model s3://models/b.zip lies below none of the allowed prefixes"
+    ):
+        access.require(one, REQUEST)
+    assert access.require(two, REQUEST) == digest
+    with pytest.raises(RefusedError, match="is none of the 1 on the allow-list"):
+        access.require(two, REQUEST.model_copy(update={"model": "s3://models/c.zip"}))
+    with pytest.raises(RefusedError, match="below none"):
+        access.require(one, REQUEST.model_copy(update={"image": "s3://images-of-others/a.tif"}))
+    for header in (None, "", "Bearer", "Bearer three", "Bearer \u00e9", "one", f"Bearer {hashed}"):
+        with pytest.raises(ProblemError, match=r"bearer token is (missing|unknown)"):
+            access.identify(header)
+
+
+@pytest.mark.parametrize("lines", [[""], ["secret-token s4://x"], ["# only"]])
+def test_a_file_of_tokens_that_is_none_is_refused_without_telling(tmp_path: Path, lines: list[str]) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read") as error:
+        Access(AllowList(), write_tokens(tmp_path, *lines))
+    assert "secret-token" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"nul", b"\xff", b"[]", b'{"a": Infinity}', b"[" * 5000, b'"x"', b"1" * 5000]
+)
+def test_bodies_that_are_no_objects_are_refused_in_short(body: bytes) -> None:
+    with pytest.raises(ProblemError) as error:
+        parse_json(body)
+    assert error.value.status == 400
+    assert len(error.value.detail) < 400
+
+
+def test_a_job_belongs_to_one_server(s3_bucket: str) -> None:
+    store = JobStore(f"{s3_bucket}/jobs")
+    stored = store.create(ticket("a" * 32).job)
+    other = store.read("a" * 32)
+    assert other is not None
+    store.save(other, other.job.model_copy(update={"owner": "other"}))
+    with pytest.raises(DismissedError):
+        store.save(stored, stored.job)
+    store.save(other, other.job.model_copy(update={"status": "successful"}))
+    assert list(store.unfinished()) == []
+    assert not list(storage.list_objects(f"{s3_bucket}/jobs/open/"))
+    assert store.read("../../etc/passwd") is None
+    storage.write_bytes(f"{s3_bucket}/jobs/jobs/{'b' * 32}.json", b"rubbish")
+    assert [job.job_id for job in store.all()] == ["a" * 32]
+
+
+def test_a_job_is_taken_up_once_after_its_lease(s3_bucket: str) -> None:
+    store = JobStore(f"{s3_bucket}/jobs")
+    taken: list[str] = []
+
+    def keeper() -> Keeper:
+        return Keeper(store, 60, lambda job, save: Ticket(job, ticket("x").work, save), take)
+
+    def take(one: Ticket) -> bool:
+        taken.append(one.job.job_id)
+        return True
+
+    dead, fresh = "d" * 32, "f" * 32
+    store.create(ticket(dead, owner="gone", alive=now() - timedelta(seconds=61)).job)
+    store.create(ticket(fresh, owner="alive", alive=now()).job)
+    for one in (keeper(), keeper()):
+        one.take_up_abandoned()
+    assert taken == [dead]
+
+
+def test_the_example_of_the_api_is_the_demos() -> None:
+    pipeline = load_pipeline(ROOT / "config/pipelines/landsat.yaml")
+    assert EXAMPLE["model"] == pipeline.model.bundle
+    assert EXAMPLE["sha256"] == pipeline.model.sha256
+    assert str(EXAMPLE["image"]).startswith(pipeline.scenes.uri)
+    assert (ROOT / "demo/landsat/scenes" / str(EXAMPLE["image"]).rpartition("/")[2]).is_file()
+    assert str(EXAMPLE["sha256"]) in (ROOT / "docs/service.md").read_text()

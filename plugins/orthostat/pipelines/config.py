@@ -157,8 +157,7 @@ class Judgement(Section):
     """A class with more than so many times the objects per observed km2 of the history's median, or with less
     than that part of it, is flagged (object detection)."""
     outside_card: Literal["refuse", "flag"] = "refuse"
-    """What happens to scenes of another sensor, other bands or another pixel size than the model card "
-    "says."""
+    """What happens to scenes of another sensor, bands or pixel size than the model card says."""
     max_gsd_factor: Annotated[float, Field(gt=1)] = 1.5
     """Pixels may be so many times larger or smaller than the model card says."""
     max_value_shift: Annotated[float, Field(gt=0)] = 3.0

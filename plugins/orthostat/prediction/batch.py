@@ -58,21 +58,28 @@ def predict_batch(batch: Batch) -> Summary:
     return Summary(len(waiting) - failed, len(work) - len(todo), len(todo) - len(waiting) + failed)
 
 
+def prepare_model(recipe: Recipe, folder: Path) -> ModelProcess:
+    """The recipe's model, fetched into `folder` and checked, in a process that is still to be started.
+
+    Raises BundleError when it is not the named one or cannot be used, LimitError, StorageError.
+    """
+    bundle = fetch_bundle(recipe.bundle, recipe.sha256, folder, recipe.limits)
+    model = describe_bundle(bundle)
+    options = resolve_options(model, recipe.options, bundle.uri)
+    engine = choose_engine(recipe.engine, model, options, bundle.uri)
+    why_not_onnx = ENGINES["onnx"].why_not(model, options)
+    require_installed(engine, bundle.uri, why_not_onnx)
+    if recipe.engine == "auto":
+        log.info("engine %s: %s", engine, why_not_onnx or "the bundle holds all that it needs")
+    return ModelProcess(bundle, engine, recipe.options, folder, recipe.limits)
+
+
 @contextmanager
 def open_model(recipe: Recipe) -> Iterator[ModelProcess]:
     """A process with the recipe's model, loaded. Raises BundleError when it cannot be, StorageError."""
-    with scratch_folder() as folder:
-        bundle = fetch_bundle(recipe.bundle, recipe.sha256, folder, recipe.limits)
-        model = describe_bundle(bundle)
-        options = resolve_options(model, recipe.options, bundle.uri)
-        engine = choose_engine(recipe.engine, model, options, bundle.uri)
-        why_not_onnx = ENGINES["onnx"].why_not(model, options)
-        require_installed(engine, bundle.uri, why_not_onnx)
-        if recipe.engine == "auto":
-            log.info("engine %s: %s", engine, why_not_onnx or "the bundle holds all that it needs")
-        with ModelProcess(bundle, engine, recipe.options, folder, recipe.limits) as process:
-            process.start()
-            yield process
+    with scratch_folder() as folder, prepare_model(recipe, folder) as process:
+        process.start()
+        yield process
 
 
 def predict_each(recipe: Recipe, work: Sequence[Work]) -> Iterator[Prediction | Failure]:

@@ -41,7 +41,7 @@ def predict_images(
         name = PurePosixPath(parts[0]).stem
         try:
             item = describe_work(parts, name, PredictionKey(folder))
-            _remove_outdated(item.scene, item.key)
+            remove_outdated(item.scene, item.key)
             work.append(item)
         except StorageError as error:
             failures.append(_record_missing(parts[0], name, folder, error))
@@ -69,7 +69,7 @@ def _require_different_names(images: list[str], output: str) -> None:
         )
 
 
-def _remove_outdated(scene: Scene, key: PredictionKey) -> None:
+def remove_outdated(scene: Scene, key: PredictionKey) -> None:
     """An Item beside the failure of its replaced image would pass for that image's."""
     if not storage.exists(key.item):
         return

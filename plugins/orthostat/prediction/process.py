@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -133,10 +134,18 @@ class ModelProcess:
         versions = ", ".join(f"{name} {number}" for name, number in self.software.items())
         log.info("model of %s loaded on %s by %s (%s)", self._bundle.uri, self.device, self._engine, versions)
 
-    def predict(self, image: Path, name: str, fill: float | None, folder: Path) -> Facts:
+    def predict(
+        self,
+        image: Path,
+        name: str,
+        fill: float | None,
+        folder: Path,
+        report: Callable[[float], None] = lambda share: None,
+    ) -> Facts:
         """Predict a local image, which errors call `name`, into files in `folder`.
 
-        `fill` is the value that means no data in every band where the image does not say so itself.
+        `fill` is the value that means no data in every band where the image does not say so itself; `report`
+        gets the share that is done.
 
         Raises SceneError when the image cannot be used, LimitError when it takes more than it may, ModelError
         when the model failed or ended (the next call starts another), MachineError when no other image would
@@ -156,6 +165,7 @@ class ModelProcess:
         answer = self._receive(f"predicting {name}", deadline)
         while "share" in answer:
             log.info("%s: %.0f %% done", name, 100 * answer["share"])
+            report(answer["share"])
             answer = self._receive(f"predicting {name}", deadline)
         if "failed" in answer:
             raise self._failure(answer, name)
@@ -179,6 +189,19 @@ class ModelProcess:
         self.close()  # whatever it raised, its state is not to be trusted
         kind = MachineError if answer["failed"] == "machine" else ModelError
         return kind(f"the model failed on {name}: {reason}")
+
+    @property
+    def memory_mb(self) -> float:
+        """What the process holds; 0 when none runs."""
+        process = self._process
+        return 0.0 if process is None else _resident_mb(process.pid)
+
+    def interrupt(self) -> None:
+        """End the process from another thread: the one that waits for it gets a ModelError."""
+        process = self._process
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """End the process and whatever it has started."""

@@ -1,7 +1,7 @@
 """Predicting one scene: the model's process makes local files of it, and these are stored and committed."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
@@ -77,19 +77,20 @@ def download_image(work: Work, path: Path, fill: float | None, limits: Limits) -
     return mosaic
 
 
-def predict_scene(process: ModelProcess, recipe: Recipe, work: Work, path: Path, folder: Path) -> Prediction:
-    """Predict the image at `path` into files in `folder`, store them, and commit them by the Item, the last.
+def compute_scene(
+    process: ModelProcess,
+    recipe: Recipe,
+    work: Work,
+    path: Path,
+    folder: Path,
+    report: Callable[[float], None] = lambda share: None,
+) -> Facts:
+    """The first half of it: local files alone; `report` gets the share that is done.
 
-    Raises SceneError when the image cannot be used, ModelError when the model's process failed, StorageError
-    when the result cannot be stored.
+    Raises SceneError, LimitError, ModelError and MachineError.
     """
-    return commit_scene(process, recipe, work, compute_scene(process, recipe, work, path, folder), folder)
-
-
-def compute_scene(process: ModelProcess, recipe: Recipe, work: Work, path: Path, folder: Path) -> Facts:
-    """The first half of it: local files alone. Raises SceneError and ModelError."""
     folder.mkdir()
-    facts = process.predict(path, work.scene.image_uri, recipe.fill, folder)
+    facts = process.predict(path, work.scene.image_uri, recipe.fill, folder, report)
     if facts.crs is None and not work.is_on_demand:
         raise SceneError(
             f"{work.scene.image_uri} is not georeferenced (no coordinate system or transform); "

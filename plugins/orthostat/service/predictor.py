@@ -1,84 +1,94 @@
-"""One warm model, kept from one request to the next."""
+"""What is done for a job: fetch the image, borrow the model, predict, store, commit by the Item."""
 
 import logging
-import threading
 import time
-from collections.abc import Collection
-from contextlib import ExitStack
 from pathlib import PurePosixPath
 from typing import Any
 
-from orthostat.errors import RefusedError
+from orthostat import storage
 from orthostat.layout import PredictionKey
-from orthostat.pipelines.options import PredictOptions
+from orthostat.pipelines.options import EngineChoice
 from orthostat.planning.manifest import Recipe
-from orthostat.prediction.batch import open_model
-from orthostat.prediction.images import describe_work
-from orthostat.prediction.process import ModelProcess
-from orthostat.prediction.scene import download_image, predict_scene, refuse_inputs_as_outputs
+from orthostat.prediction.images import describe_work, remove_outdated
+from orthostat.prediction.scene import (
+    Work,
+    commit_scene,
+    compute_scene,
+    download_image,
+    refuse_inputs_as_outputs,
+)
 from orthostat.prediction.stac import to_stac
 from orthostat.scratch import scratch_folder
+from orthostat.service.job import Job, Ticket
+from orthostat.service.models import WarmModels
+from orthostat.service.request import PredictionRequest
 
 log = logging.getLogger(__name__)
 
 
 class Predictor:
-    """Predicts one image at a time; whoever comes meanwhile waits."""
+    """Predicts with warm models."""
 
-    def __init__(self, allowed: Collection[str] = ()):
-        """Open only bundles whose sha256 is among `allowed`, or any that is asked for when that is empty."""
-        self._allowed = frozenset(digest.lower() for digest in allowed)
-        self._lock = threading.Lock()
-        self._process: ModelProcess | None = None
-        self._key: tuple[str, str, PredictOptions] | None = None
-        self._open = ExitStack()
+    def __init__(self, models: WarmModels, engine: EngineChoice = "auto"):
+        """`engine` runs every model."""
+        self._models = models
+        self._engine = engine
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether a prediction runs."""
-        return self._lock.locked()
+    def describe(self, request: PredictionRequest) -> Work:
+        """The image as it is now, and where its prediction goes.
 
-    @property
-    def loaded_sha256(self) -> str | None:
-        """Digest of the bundle whose model is warm."""
-        return None if self._process is None else self._process.sha256
-
-    def predict(self, recipe: Recipe, image: str, output: str) -> dict[str, Any]:
-        """Predict one image; its files and `item.json` lie straight under `output`. Returns the Item.
-
-        Raises RefusedError when the bundle is not an allowed one, BundleError when it cannot be used,
-        SceneError when the image cannot, ModelError when the model's process failed, StorageError when
-        something cannot be read or stored.
+        Raises MissingError when there is no image, ConfigurationError when it would be written over.
         """
-        sha256 = (recipe.sha256 or "").lower()
-        if self._allowed and sha256 not in self._allowed:
-            raise RefusedError(
-                f"bundle {recipe.bundle} with sha256 {sha256} is none of the {len(self._allowed)} that this "
-                "service opens; start it with --sha256 for this one too"
-            )
-        refuse_inputs_as_outputs([recipe.bundle, image], PredictionKey(output))
+        key = PredictionKey(request.output.rstrip("/"))
+        refuse_inputs_as_outputs([request.model, request.image], key)
+        return describe_work([request.image], PurePosixPath(request.image).stem, key)
+
+    def recipe(self, job: Job) -> Recipe:
+        """How the job's image is predicted."""
+        request = job.request
+        return Recipe(bundle=request.model, sha256=job.sha256, engine=self._engine, fill=request.fill)
+
+    def predict(self, ticket: Ticket, *, is_large: bool) -> dict[str, Any]:
+        """The Item of the job's image, which is committed by then.
+
+        Raises OrthostatError, by its cause, and DismissedError.
+        """
+        work, recipe = ticket.work, self.recipe(ticket.job)
         started = time.monotonic()
-        with self._lock:
-            process = self._warm_process(recipe)
-            with scratch_folder() as folder:
-                name = PurePosixPath(image).stem
-                work = describe_work([image], name, PredictionKey(output))
-                path = folder / "image"
-                path = download_image(work, path, recipe.fill, recipe.limits)
-                prediction = predict_scene(process, recipe, work, path, folder / "files")
-        log.info("%s predicted, %.1f s with waiting", image, time.monotonic() - started)
+        last_told = started
+
+        def report(share: float) -> None:
+            nonlocal last_told
+            if time.monotonic() - last_told > _TELL_SECONDS:
+                last_told = time.monotonic()
+                ticket.tell(int(100 * share))
+
+        with scratch_folder() as folder:
+            path = download_image(work, folder / "image", recipe.fill, recipe.limits)
+            ticket.require_wanted()
+            with self._models.borrow(recipe, is_large=is_large) as process:
+                ticket.use(process)
+                try:
+                    facts = compute_scene(process, recipe, work, path, folder / "files", report)
+                finally:
+                    ticket.release()
+            ticket.require_wanted()
+            remove_outdated(work.scene, work.key)
+            prediction = commit_scene(process, recipe, work, facts, folder / "files")
+        log.info("%s predicted, %.1f s", work.scene.image_uri, time.monotonic() - started)
         return to_stac(prediction)
 
-    def close(self) -> None:
-        """Let the model go, and its files."""
-        self._process = self._key = None
-        self._open.close()
+    @staticmethod
+    def is_committed(work: Work, job: Job) -> dict[str, Any] | None:
+        """The Item that an earlier attempt at the same job has committed."""
+        if not job.attempts or not storage.exists(work.key.item):
+            return None
+        item: dict[str, Any] = storage.read_json(work.key.item)
+        properties, assets = item.get("properties") or {}, item.get("assets") or {}
+        digest = (assets.get("model") or {}).get("file:checksum", "")
+        is_same = properties.get("orthostat:source_etag") == work.scene.etag and digest.endswith(job.sha256)
+        return item if is_same else None
 
-    def _warm_process(self, recipe: Recipe) -> ModelProcess:
-        """The process of the recipe's model: the one that was used last, if it is the same."""
-        key = ((recipe.sha256 or "").lower(), recipe.engine, recipe.options)
-        if self._process is None or self._key != key:
-            self.close()  # before the next is loaded: a GPU may not hold two
-            self._process = self._open.enter_context(open_model(recipe))
-            self._key = key
-        return self._process
+
+_TELL_SECONDS = 5.0
+"""Progress is told no more often: each time is a write in S3."""
