@@ -8,7 +8,7 @@ OTHER_LOCAL := .local/raster-vision
 BEGAN := $(shell date +%s)
 export PYTHONUNBUFFERED = 1
 
-.PHONY: setup demo up down test check lock clean help
+.PHONY: setup demo up down test fuzz check lock clean help
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -48,6 +48,9 @@ down: ## stop what `make up` or `make demo` started
 # A file at a time per worker, in the order of their names: those that run Airflow for minutes come early.
 test: setup ## every test
 	@$(BIN)/pytest tests -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+fuzz: setup ## a thousand mutated images, bundles and bodies each, about ten minutes
+	@FUZZ_CASES=1000 $(BIN)/pytest -q tests/integration/test_fuzz.py
 
 check: setup $(UV) ## format, lint, types, lock, DAGs, pipeline files
 	$(BIN)/ruff format --check .
