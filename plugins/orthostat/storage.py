@@ -44,7 +44,12 @@ def is_s3(uri: str) -> bool:
 
 def absolute(uri: str) -> str:
     """A local path that still means the same file when it is read elsewhere; S3 URIs as they are."""
-    return uri if is_s3(uri) else str(Path(uri).resolve())
+    if is_s3(uri):
+        return uri
+    if "://" in uri or not uri:
+        raise StorageError(f"'{uri:.200}' is no address that is known here; write s3://BUCKET/KEY or a path")
+    with translated_file(uri):
+        return str(Path(uri).resolve())
 
 
 def is_same(uri: str, other: str) -> bool:

@@ -63,5 +63,5 @@ def translated_file(uri: str) -> Iterator[None]:
         raise kind(
             f"'{uri:.200}' cannot be read or written ({error.strerror}); check the path and the disk"
         ) from error
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # a NUL; a link that leads to itself
         raise StorageError(f"{uri!r:.200} is no path ({error}); correct it") from error

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import zipfile
 from importlib.util import find_spec
 
 import pytest
@@ -121,3 +122,19 @@ def test_options_that_mean_nothing_for_a_task_are_refused(tmp_path, task, wanted
 def test_options_that_leave_pixels_out_are_refused(tmp_path, wanted):
     with pytest.raises(BundleError, match=r"which leaves pixels unpredicted; give a smaller stride"):
         resolve(tmp_path, own={"chip_size": 64}, **wanted)
+
+
+@pytest.mark.parametrize("names", [["low", ["x"]], ["low", {}], ["low", None], "low", 5])
+def test_class_names_that_are_no_text_are_the_bundles_fault(tmp_path, names):
+    with zipfile.ZipFile(write_onnx_bundle(tmp_path / "whole.zip")) as whole:
+        files = {name: whole.read(name) for name in whole.namelist()}
+    config = json.loads(files["pipeline-config.json"])
+    config["dataset"]["class_config"]["names"] = names
+    files["pipeline-config.json"] = json.dumps(config).encode()
+    path = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(path, "w") as bundle:
+        for name, data in files.items():
+            bundle.writestr(name, data)
+    with pytest.raises(BundleError) as error:
+        describe_bundle(unpack_bundle(path, "m.zip", "ab", tmp_path))
+    assert "\n" not in str(error.value)

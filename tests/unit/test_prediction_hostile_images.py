@@ -1,6 +1,8 @@
 """Images that would make a worker read other files, or speak to somebody."""
 
+import os
 import re
+import struct
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -13,6 +15,7 @@ import rasterio
 
 from orthostat import storage
 from orthostat.aggregation.labels import tabulate_labels
+from orthostat.cli.main import main
 from orthostat.errors import GridError, SceneError
 from orthostat.prediction.batch import Summary, predict_batch
 from orthostat.prediction.mosaic import write_mosaic
@@ -157,3 +160,121 @@ def test_corrupt_bytes_are_one_line(tmp_path: Path, seed: int) -> None:
     failure = storage.read_json(key_of(batch, 0).failure)
     assert failure["kind"] == "image"
     assert re.search(r"A\.tif cannot be read as an image", failure["reason"])
+
+
+def write_tiff(path: Path, citation: bytes) -> Path:
+    """A GeoTIFF of 4 x 4 pixels, by hand, with a coordinate system that its text describes."""
+    pixels = np.full(16, 50, np.uint16).tobytes()
+    text = b"ESRI PE String = " + citation + b"|\0"
+    keys = struct.pack("<16H", 1, 1, 0, 3, 1024, 0, 1, 32767, 1025, 0, 1, 1, 3073, 34737, len(text) - 1, 0)
+    scale, tie = struct.pack("<3d", 10, 10, 0), struct.pack("<6d", 0, 0, 0, 5e5, 5e6, 0)
+    parts = {33550: (12, 3, scale), 33922: (12, 6, tie), 34735: (3, 16, keys), 34737: (2, len(text), text)}
+    short = {256: 4, 257: 4, 258: 16, 259: 1, 262: 1, 273: 8, 277: 1, 278: 4, 279: len(pixels)}
+    data, entries = b"II*\0\0\0\0\0" + pixels, []
+    entries += [struct.pack("<HHII", tag, 3, 1, value) for tag, value in short.items()]
+    for tag, (kind, count, value) in parts.items():
+        entries.append(struct.pack("<HHII", tag, kind, count, len(data)))
+        data += value + b"\0" * (len(value) % 2)
+    place = struct.pack("<I", len(data))
+    data += struct.pack("<H", len(entries)) + b"".join(entries) + b"\0\0\0\0"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data[:4] + place + data[8:])
+    return path
+
+
+GEOGCS = (
+    'GEOGCS["g",DATUM["d",SPHEROID["s",6378137,298.25]{}],PRIMEM["Greenwich",0],UNIT["degree",0.0174532925]]'
+)
+PROJCS = 'PROJCS["p",{},PROJECTION["Transverse_Mercator"],PARAMETER["central_meridian",15],UNIT["metre",1]{}]'
+PROJ4 = ',EXTENSION["PROJ4","+proj=tmerc +lon_0=15 +ellps=GRS80 +nadgrids={} +units=m +no_defs"]'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PROJCS.format(GEOGCS.format(""), PROJ4.format("@PATH")),
+        PROJCS.format(GEOGCS.format(""), PROJ4.format("PATH")),
+        PROJCS.format(GEOGCS.format(',EXTENSION["PROJ4_GRIDS","PATH"]'), ""),
+        'BOUNDCRS[ABRIDGEDTRANSFORMATION["t",METHOD["NTv2"],parameterfile["f", "PATH"]]]',
+    ],
+)
+def test_a_coordinate_system_makes_no_file_be_read(tmp_path: Path, text: str) -> None:
+    """PROJ would open the grid that it names: a pipe that nobody writes to would never end."""
+    os.mkfifo(tmp_path / "grid.gsb")
+    write_tiff(tmp_path / "scenes/A.tif", text.replace("PATH", str(tmp_path / "grid.gsb")).encode())
+    batch = make_batch(tmp_path, ["A"])
+    assert predict_batch(batch).failed == 1
+    failure = storage.read_json(key_of(batch, 0).failure)
+    assert failure["kind"] == "image"
+    assert "its coordinate system names the file" in failure["reason"]
+
+
+def test_a_coordinate_system_in_text_is_fine(tmp_path: Path) -> None:
+    for extension in ("", PROJ4.format("@null")):
+        path = write_tiff(tmp_path / "a.tif", PROJCS.format(GEOGCS.format(""), extension).encode())
+        with open_image(path, "a.tif", None) as image:
+            assert image.is_placed
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("nan")])
+def test_a_transform_that_is_none_is_one_scenes_failure(tmp_path: Path, number: float) -> None:
+    for name, place in (("A", number), ("B", 500000.0)):
+        transform = rasterio.Affine(10, 0, place, 0, -10, 4983400)
+        write_image(
+            tmp_path / f"scenes/{name}.tif", np.full((1, 4, 4), 50, np.uint16), crs=None, transform=transform
+        )
+    outputs = [
+        "--output",
+        str(tmp_path / "out"),
+        "--engine",
+        "onnx",
+        "--bundle",
+        make_recipe(tmp_path).bundle,
+    ]
+    images = [word for name in "AB" for word in ("--image", str(tmp_path / f"scenes/{name}.tif"))]
+    assert main(["predict", *images, *outputs]) == 1
+    assert "has no place on Earth: its transform is" in (tmp_path / "out/A/failure.json").read_text()
+    assert (tmp_path / "out/B/item.json").is_file()
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_values_that_no_measurement_has_are_no_data_and_counted(tmp_path: Path, kind: str) -> None:
+    values = np.full((1, 4, 4), 150, kind)
+    values[0, 0, :2] = (np.finfo(kind).max, -np.finfo(kind).max)
+    write_image(tmp_path / "scenes/A.tif", values)
+    batch = make_batch(tmp_path, ["A"])
+    assert predict_batch(batch).predicted == 1
+    properties = storage.read_json(key_of(batch, 0).item)["properties"]
+    assert properties["orthostat:nonfinite_pixels"] == 2
+    assert sum(properties["orthostat:histogram"].values()) == 14
+
+
+@pytest.mark.parametrize(
+    ("images", "output", "message"),
+    [
+        (["...tif", "k.tif"], "out", "whose name is only dots gets no folder"),
+        (["loop.tif"], "out", "is no path"),
+        (["k.tif"], "file:///tmp/out", "is no address that is known here"),
+        (["k.tif"], "", "is no address that is known here"),
+        (["file:///tmp/k.tif"], "out", "is no address that is known here"),
+    ],
+)
+def test_names_that_lead_elsewhere_are_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    images: list[str],
+    output: str,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bundle = make_recipe(tmp_path).bundle
+    for name in ("...tif", "k.tif"):
+        write_image(tmp_path / name, np.full((1, 4, 4), 50, np.uint16))
+    (tmp_path / "loop.tif").symlink_to("loop.tif")
+    given = [word for image in images for word in ("--image", image)]
+    assert main(["predict", *given, "--bundle", bundle, "--output", output]) in {1, 2}
+    told = capsys.readouterr().err
+    assert message in told
+    assert "defect" not in told
+    assert not [path for path in tmp_path.rglob("*") if path.name in {"item.json", "labels.tif"}]

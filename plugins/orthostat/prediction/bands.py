@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orthostat.prediction.blocks import Area, Block
+from orthostat.prediction.blocks import Area, Block, is_finite
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class BandValues:
         self._squares = np.zeros(bands)
         self._shift: NDArray[np.float64] = np.full(bands, np.nan)
         self.nonfinite_pixels = 0
-        """Pixels where a band that the model reads is NaN or infinite."""
+        """Pixels where a band that the model reads is NaN, infinite or beyond 1e30."""
         self._left, self._right, self._bottom, self._done = -1, 0, 0, 0
 
     def add(self, block: Block, model_bands: Sequence[int]) -> None:
@@ -45,7 +45,7 @@ class BandValues:
         valid = block.valid[rows, columns]
         is_float = np.issubdtype(values.dtype, np.floating)
         if is_float:
-            finite = np.isfinite(values)
+            finite = is_finite(values)
             self.nonfinite_pixels += int((~finite[list(model_bands)]).any(axis=0).sum())
         for band, of_band in enumerate(values):
             counted = valid & ~missing[band]

@@ -8,6 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+_FARTHEST = 1e30
+"""No measurement is larger; programs write the ends of float32 (3.4e38) where there are no data."""
+
+
+def is_finite(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether each value is a number that can be calculated with: not NaN, not infinite, nor beyond 1e30."""
+    with np.errstate(invalid="ignore"):
+        finite: NDArray[np.bool_] = np.abs(values) < _FARTHEST
+    return finite
+
 
 @dataclass(frozen=True)
 class Area:
@@ -72,7 +82,7 @@ class Block:
             if nodata is not None and nodata != 0:
                 band[band == nodata] = 0
             if np.issubdtype(band.dtype, np.floating):  # one NaN would spread over all that the network sees
-                band[~np.isfinite(band)] = 0
+                band[~is_finite(band)] = 0
         chip[inside.slices(area.top, area.left)] = values.transpose(1, 2, 0)
         return chip
 

@@ -75,15 +75,17 @@ def describe(pipeline: Any, learner: Any, bundle: Bundle) -> Description:
     task = _task(pipeline, bundle.uri)
     try:
         scene = pipeline["dataset"]["validation_scenes"][0]
-        return _describe(task, pipeline, scene, learner, bundle)
+        described = _describe(task, pipeline, scene, learner, bundle)
+        return Description.model_validate(described.model_dump(mode="json"))
     except IndexError:
         raise BundleError(
             f"bundle {bundle.uri} has no validation scene, from which bands and transformers are taken; "
             "bundle the model again with at least one"
         ) from None
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        reason = " ".join(repr(error).split())
         raise BundleError(
-            f"the configuration in bundle {bundle.uri} cannot be understood ({error!r}); check that "
+            f"the configuration in bundle {bundle.uri} cannot be understood ({reason:.300}); check that "
             "`rastervision predict` runs with this bundle, and bundle the model again"
         ) from error
 
@@ -119,7 +121,7 @@ def _read(path: Path, uri: str) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}  # older bundles keep the learner's configuration elsewhere: only Raster Vision knows where
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(
             f"{path.name} in bundle {uri} is no JSON ({error}); bundle the model again"
         ) from error
@@ -154,6 +156,8 @@ def _check_scene(task: Task, scene: Any, uri: str) -> None:
 def _classes(config: Any, task: Task, uri: str) -> tuple[tuple[LabelClass, ...], int | None]:
     """The classes with their colours, and the null class, which segmentation gets if it has none."""
     names, colors = list(config["names"]), list(config.get("colors") or [])
+    if not all(isinstance(name, str) for name in names):
+        raise BundleError(f"bundle {uri} has class names that are no text ({names!s:.200}); bundle it again")
     null_class = config.get("null_class")
     if task == "semantic_segmentation" and null_class is None:
         null_class = "null"

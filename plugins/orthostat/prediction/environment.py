@@ -39,6 +39,7 @@ def clean_environment(scratch: Path) -> dict[str, str]:
         # An image is one file: what lies beside it (.aux.xml, .ovr, .msk) is neither read nor written.
         "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
         "GDAL_PAM_ENABLED": "NO",
+        "PROJ_NETWORK": "OFF",
         "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": "{none}",
         "NO_ALBUMENTATIONS_UPDATE": "1",  # else importing it asks the package index
     }

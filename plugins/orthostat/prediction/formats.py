@@ -6,6 +6,8 @@ import rasterio
 from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetReader
 
+from orthostat.prediction.geo_text import find_named_file
+
 FORMATS = "GeoTIFF, JPEG 2000, PNG or JPEG"
 MOSAIC_SUFFIX = ".vrt"
 """Of a file that we wrote ourselves (`mosaic.write_mosaic`); what is fetched never gets it."""
@@ -34,5 +36,10 @@ def open_image_file(path: Path) -> DatasetReader:
         first = file.read(16)
     for magic, driver in _MAGIC.items():
         if first.startswith(magic):
+            named = find_named_file(path, driver)
+            if named is not None:  # already opening it would make PROJ open that file
+                raise RasterioIOError(
+                    f"its coordinate system names the file {named}; warp it to one with a code"
+                )
             return rasterio.open(path, driver=driver)
     raise RasterioIOError(f"its first bytes are those of no {FORMATS}")

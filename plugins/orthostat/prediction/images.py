@@ -61,6 +61,10 @@ def predict_images(
 
 def _require_different_names(images: list[str], output: str) -> None:
     names = Counter(PurePosixPath(image).stem for image in images)
+    if {"", ".", ".."} & set(names):
+        raise ConfigurationError(
+            f"an image whose name is only dots gets no folder under {output}; rename it, or predict it alone"
+        )
     doubled = sorted(name for name, count in names.items() if count > 1)
     if doubled:
         raise ConfigurationError(

@@ -15,11 +15,11 @@ from pyproj import Transformer
 from pyproj.exceptions import ProjError
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, Interleaving, MaskFlags
-from rasterio.errors import RasterioError
+from rasterio.errors import CRSError, RasterioError
 
 from orthostat.errors import SceneError
 from orthostat.prediction.bands import BandFacts, BandValues
-from orthostat.prediction.blocks import Area, Block
+from orthostat.prediction.blocks import Area, Block, is_finite
 from orthostat.prediction.formats import open_image_file
 
 _FARTHEST_DEGREES = (361, 91, 361, 91)
@@ -74,7 +74,7 @@ class Image:
             values = self._dataset.read(window=area.window, masked=True)
         valid = np.asarray(~np.ma.getmaskarray(values)[self._model_bands].all(axis=0))
         if np.issubdtype(values.dtype, np.floating):
-            finite = np.isfinite(values.data[self._model_bands]).all(axis=0)
+            finite = is_finite(values.data[self._model_bands]).all(axis=0)
             valid &= finite
         # GDAL makes a mask of alpha only when it is the second of two bands or the fourth of four.
         valid &= (values.data[self._alpha_bands] != 0).all(axis=0)
@@ -109,6 +109,11 @@ class Image:
 
     def _find_place(self) -> bool:
         """Whether the image has a place on Earth. Raises SceneError when it names one that does not exist."""
+        if not np.isfinite(tuple(self.transform)).all():
+            raise SceneError(
+                f"{self.name} has no place on Earth: its transform is {tuple(self.transform)[:6]}; write the "
+                "right one into the file, e.g. with gdal_edit -a_ullr"
+            )
         if self.crs is None or self.transform.is_identity:
             return False
         bounds = tuple(self._dataset.bounds)
@@ -158,7 +163,7 @@ def translated(name: str, path: Path) -> Iterator[None]:
     """Turn what rasterio raises about a file's bytes into a SceneError that tells no local path."""
     try:
         yield
-    except (RasterioError, CPLE_BaseError, UnicodeError, OverflowError) as error:
+    except (RasterioError, CRSError, CPLE_BaseError, UnicodeError, OverflowError) as error:
         reason = str(error.__cause__ or error).replace(str(path), "file").replace(path.name, "file")
         raise SceneError(
             f"{name} cannot be read as an image ({reason}); it is damaged or no image: upload it again"

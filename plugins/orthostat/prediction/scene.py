@@ -159,7 +159,7 @@ def _describe(
         bands=facts.bands,
         mean_score=facts.mean_score,
         platform=scene.platform,
-        model_uri=recipe.bundle,
+        model_uri=storage.absolute(recipe.bundle),
         model_sha256=process.sha256,
         network=model.network,
         channels=model.channels,
