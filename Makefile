@@ -49,8 +49,9 @@ down: ## stop what `make up` or `make demo` started
 test: setup ## every test
 	@$(BIN)/pytest tests -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-fuzz: setup ## a thousand mutated images, bundles and bodies each, about ten minutes
-	@FUZZ_CASES=1000 $(BIN)/pytest -q tests/integration/test_fuzz.py
+fuzz: setup ## a thousand mutated images, bundles and bodies each, and 200 jobs under kills; about ten minutes
+	@FUZZ_CASES=1000 KILLED_JOBS=200 $(BIN)/pytest -q tests/integration/test_fuzz.py \
+		tests/integration/test_service.py::test_jobs_of_killed_servers_end_once
 
 check: setup $(UV) ## format, lint, types, lock, DAGs, pipeline files
 	$(BIN)/ruff format --check .

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import yaml
 
 from orthostat import storage
 from orthostat.planning.manifest import Recipe
@@ -347,6 +348,49 @@ def test_owslib_executes_and_follows(server: Server, inputs: Inputs) -> None:
     assert document["item"]["value"]["id"] == "scene"
 
 
+def schema_errors(name: str, document: Any) -> list[str]:
+    """What in a document does not fit a schema of the standard."""
+    from jsonschema import Draft4Validator
+
+    schemas = Path(__file__).parents[1] / "data/ogc-processes-1.0"
+
+    def resolve(value: Any) -> Any:
+        if isinstance(value, list):
+            return [resolve(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        return {
+            key: f"#/definitions/{one.removesuffix('.yaml')}"
+            if key == "$ref" and isinstance(one, str)
+            else resolve(one)
+            for key, one in value.items()
+            if key != "default" or not isinstance(one, list)  # some are lists, which no validator takes
+        }
+
+    definitions = {path.stem: resolve(yaml.safe_load(path.read_text())) for path in schemas.glob("*.yaml")}
+    assert name in definitions
+    validator = Draft4Validator({"$ref": f"#/definitions/{name}", "definitions": definitions})
+    return [error.message for error in validator.iter_errors(document)]
+
+
+def test_documents_fit_the_standards_schemas(server: Server, inputs: Inputs) -> None:
+    later = {"Prefer": "respond-async"}
+    job = server.http.post("/predict", json=inputs.request, headers=later).json()["jobID"]
+    server.wait_for(job)
+    for path, name in (
+        ("/", "landingPage"),
+        ("/conformance", "confClasses"),
+        ("/processes", "processList"),
+        ("/processes/predict", "process"),
+        ("/jobs", "jobList"),
+        (f"/jobs/{job}", "statusInfo"),
+        ("/jobs/none", "exception"),
+        ("/processes/none", "exception"),
+    ):
+        assert schema_errors(name, server.http.get(path).json()) == [], path
+    assert schema_errors("statusInfo", {"jobID": job}) != []  # the check can fail
+
+
 @pytest.mark.parametrize(
     ("path", "content", "status"),
     [
@@ -464,30 +508,33 @@ def test_a_graceful_stop_hands_back_what_does_not_end(
     assert not list(storage.list_objects(f"{jobs_bucket}/stop/open/"))
 
 
-def test_jobs_of_a_killed_server_are_taken_up(
+def test_jobs_of_killed_servers_end_once(
     folder: Path, s3_endpoint: str, inputs: Inputs, jobs_bucket: str, tmp_path: Path
 ) -> None:
-    options = ["--jobs", f"{jobs_bucket}/killed", "--queue", "50"]
+    """KILLED_JOBS (30) jobs, and a SIGKILL at random for every ten of them."""
+    count, random = int(os.environ.get("KILLED_JOBS", "30")), np.random.default_rng(19)
+    options = ["--jobs", f"{jobs_bucket}/killed", "--queue", str(count)]
     later, scratch = {"Prefer": "respond-async"}, tmp_path / "scratch"
     scratch.mkdir()
     variables = {"ORTHOSTAT_LEASE_SECONDS": "2", "TMPDIR": str(scratch)}
     jobs: list[str] = []
-    for round_number in range(3):
+    for kill in range(count // 10):
         with serve(folder, s3_endpoint, *options, **variables) as server:
             for n in range(10):
-                request = inputs.to(f"k{round_number}-{n}")
+                request = inputs.to(f"k{kill}-{n}")
                 jobs.append(server.http.post("/predict", json=request, headers=later).json()["jobID"])
-            time.sleep(0.2 * round_number)
+            time.sleep(random.uniform(0, 1.5))
             server.process.kill()
             server.process.wait()
     with serve(folder, s3_endpoint, *options, **variables) as server:
         ended = [server.wait_for(job) for job in jobs]
         assert [job["message"] for job in ended if job["status"] != "successful"] == []
-    assert (
-        len({storage.read_json(f"{jobs_bucket}/killed/jobs/{job}.json")["item"]["id"] for job in jobs}) == 1
-    )
+    stored = [storage.read_json(f"{jobs_bucket}/killed/jobs/{job}.json") for job in jobs]
+    for job in stored:
+        assert job["item"] == storage.read_json(f"{job['request']['output']}/item.json")
     items = [e for e in storage.list_objects(f"{inputs.bucket}/k") if e.uri.endswith("/item.json")]
-    assert len(items) == len(jobs)
+    assert len(items) == len(jobs) == count
+    assert not list(storage.list_objects(f"{jobs_bucket}/killed/open/"))
     assert list(scratch.iterdir()) == []
 
 
