@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 _PREFIX, _LOCK = "orthostat-scratch-", ".lock"
+_YOUNG_SECONDS = 60
 _open: set[Path] = set()
 """The folders of this process."""
 
@@ -30,22 +32,32 @@ def scratch_folder() -> Iterator[Path]:
             inside.mkdir()
             yield inside
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         _open.discard(folder)
 
 
 def remove_leftovers() -> None:
     """Remove the folders of processes that were killed: nobody holds their locks any more."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        # One without a lock is being made, or being removed; one of another user cannot be opened.
-        with contextlib.suppress(OSError), (folder / _LOCK).open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            log.info("removed %s, which a killed process left", folder)
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # it is in use, or another user's
+            if not (folder / _LOCK).exists():  # being made or removed; or its process was killed meanwhile
+                if time.time() - folder.stat().st_mtime > _YOUNG_SECONDS:
+                    _remove(folder)
+                continue
+            with (folder / _LOCK).open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                log.info("removed %s, which a killed process left", folder)
+                _remove(folder)
 
 
 def leave(code: int) -> None:
     """End this process at once, without waiting for threads, and without its folders."""
     for folder in list(_open):
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
     os._exit(code)
+
+
+def _remove(folder: Path) -> None:
+    """Its lock last: a process that is killed meanwhile leaves a folder that shows what it is."""
+    shutil.rmtree(folder / "files", ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -237,7 +237,8 @@ def test_a_file_of_tokens_that_is_none_is_refused_without_telling(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"nul", b"\xff", b"[]", b'{"a": Infinity}', b"[" * 5000, b'"x"', b"1" * 5000]
+    "body",
+    [b"", b"nul", b"\xff", b"[]", b'{"a": Infinity}', b"[" * 5000, b'"x"', b"1" * 5000, b'{"a": "\\ud800"}'],
 )
 def test_bodies_that_are_no_objects_are_refused_in_short(body: bytes) -> None:
     with pytest.raises(ProblemError) as error:

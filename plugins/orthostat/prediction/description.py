@@ -118,7 +118,9 @@ def _describe(task: Task, pipeline: Any, scene: Any, learner: Any, bundle: Bundl
 
 def _read(path: Path, uri: str) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes())
+        json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+        return value
     except FileNotFoundError:
         return {}  # older bundles keep the learner's configuration elsewhere: only Raster Vision knows where
     except (ValueError, RecursionError) as error:

@@ -84,6 +84,9 @@ _LONGEST = 2000
 
 def answer(problem: ProblemError) -> JSONResponse:
     """The response."""
+    problem.detail = problem.detail.encode(
+        "utf-8", "replace"
+    ).decode()  # half of a surrogate pair, of a bundle
     return JSONResponse(
         problem.content, problem.status, problem.headers, media_type="application/problem+json"
     )

@@ -40,6 +40,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
     """The body as a JSON object. Raises ProblemError when it is none in UTF-8, or holds NaN."""
     try:
         value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+        json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
         raise ProblemError(
             400, f"the body is no JSON in UTF-8 ({error!s:.200}); send a JSON object"
