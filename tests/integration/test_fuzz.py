@@ -137,6 +137,8 @@ MUTATIONS: list[Mutate] = [flip, flip, cut, shuffle]
 
 def mutate(random: np.random.Generator, data: bytes) -> bytes:
     for _ in range(int(random.integers(1, 3))):
+        if not data:
+            break
         data = MUTATIONS[int(random.integers(len(MUTATIONS)))](random, data)
     return data
 

@@ -216,6 +216,7 @@ def test_the_model_is_loaded_once_and_probes_always_answer(server: Server, input
         ({"image": "s3://BUCKET/" + "x" * 3000}, 422, "image is "),
         ({"sha256": "ab"}, 422, "sha256 is 'ab': "),
         ({"fill": "NaN"}, 422, "fill is 'NaN'"),
+        ({"fill": "0"}, 422, "fill is '0'"),
         ({"outptu": "s3://a/b"}, 422, "outptu is 's3://a/b': Extra inputs are not permitted; send image"),
         ({"output": "s3://BUCKET", "image": "s3://BUCKET/item.json"}, 422, "output is"),
     ],
@@ -400,6 +401,8 @@ def test_documents_fit_the_standards_schemas(server: Server, inputs: Inputs) -> 
         ("/processes/predict/execution", {"outputs": {"map": {}}}, 400),
         ("/processes/predict/execution", {"outputs": {"item": {"transmissionMode": "reference"}}}, 400),
         ("/processes/predict/execution", {"response": "xml"}, 400),
+        ("/processes/predict/execution", {"response": ["raw"]}, 400),
+        ("/processes/predict/execution", {"response": {"a": 1}}, 400),
     ],
 )
 def test_executions_that_mean_nothing_are_refused(

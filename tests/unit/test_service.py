@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from orthostat import storage
-from orthostat.errors import BundleError, ConfigurationError, MachineError, RefusedError
+from orthostat.errors import BundleError, ConfigurationError, MachineError, MissingError, RefusedError
 from orthostat.layout import PredictionKey
 from orthostat.pipelines.allow import AllowedBundle, AllowList
 from orthostat.pipelines.load import load_pipeline
@@ -24,8 +24,10 @@ from orthostat.service.jobs import JobStore
 from orthostat.service.keeper import Keeper
 from orthostat.service.models import WarmModels
 from orthostat.service.openapi import EXAMPLE
+from orthostat.service.predictor import Predictor
 from orthostat.service.problems import ProblemError
 from orthostat.service.request import PredictionRequest, parse_json
+from orthostat.service.service import Service
 from orthostat.service.work_queue import WorkQueue
 from tests.builders import make_scene
 from tests.onnx_bundle import write_onnx_bundle
@@ -289,3 +291,62 @@ def test_the_example_of_the_api_is_the_demos() -> None:
     assert str(EXAMPLE["image"]).startswith(pipeline.scenes.uri)
     assert (ROOT / "demo/landsat/scenes" / str(EXAMPLE["image"]).rpartition("/")[2]).is_file()
     assert str(EXAMPLE["sha256"]) in (ROOT / "docs/service.md").read_text()
+
+
+def test_what_lies_in_s3_is_checked_when_it_is_taken_up(tmp_path: Path, s3_bucket: str) -> None:
+    """Whoever may write below the prefix of the jobs may not ask for more than a token."""
+    digest = "ab" * 32
+    access = Access(AllowList(), write_tokens(tmp_path, f"one s3://images/ s3://results/ {digest}"))
+    name = access.identify("Bearer one").name
+    models = WarmModels(2, 1e6)
+    store = JobStore(f"{s3_bucket}/jobs")
+    old = now() - timedelta(hours=1)
+    request = REQUEST.model_copy(update={"sha256": digest})
+    elsewhere = request.model_copy(update={"output": "s3://other/a"})
+    forged = {
+        "a" * 32: {"caller": name, "request": elsewhere, "sha256": digest},
+        "b" * 32: {"caller": name, "request": request, "sha256": "cd" * 32},
+        "c" * 32: {"caller": "anyone", "request": request, "sha256": digest},
+        "d" * 32: {"caller": "anyone", "request": request, "sha256": digest, "attempts": 10},
+    }
+    for job_id, fields in forged.items():
+        store.create(Job(job_id=job_id, created=old, **fields))  # type: ignore[arg-type]
+    naive = Job(job_id="e" * 32, created=old, caller=name, request=request, sha256=digest)
+    storage.write_bytes(f"{s3_bucket}/jobs/open/{'e' * 32}", b"")
+    content = naive.model_dump(mode="json") | {"created": "2026-01-01T00:00:00"}
+    storage.write_json(f"{s3_bucket}/jobs/jobs/{'e' * 32}.json", content)
+    service = Service(access, Predictor(models), models, queue=4, large_mb=1, store=store, lease_seconds=1)
+    deadline = time.monotonic() + 20
+    while list(store.unfinished()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    service.stop(1)
+    problems = {job.job_id[0]: job.problem for job in store.all()}
+    assert {key: problem and problem.status for key, problem in problems.items()} == dict.fromkeys(
+        "abcd", 403
+    )
+
+
+def test_a_warm_model_serves_only_its_own_address(tmp_path: Path, opened: list[Fake]) -> None:
+    models, wanted = WarmModels(2, 1e6), recipe(tmp_path)
+    use(models, wanted)
+    with pytest.raises(MissingError):
+        use(models, wanted.model_copy(update={"bundle": str(tmp_path / "none.zip")}))
+    assert not opened[0].is_closed
+
+
+def test_tokens_that_cannot_be_read_let_nobody_in_and_tell_nothing(tmp_path: Path) -> None:
+    path = write_tokens(tmp_path, "one")
+    access = Access(AllowList(), path)
+    path.unlink()
+    with pytest.raises(
+        ProblemError, match=r"^the service's tokens cannot be read now; ask again later$"
+    ) as error:
+        access.identify("Bearer one")
+    assert error.value.status == 503
+    write_tokens(tmp_path, "one")
+    assert access.identify("Bearer one").allowed == AllowList()
+
+
+def test_a_prefix_names_a_bucket(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is no prefix; write s3://BUCKET/PREFIX/"):
+        Access(AllowList(), write_tokens(tmp_path, "all s3://"))

@@ -1,12 +1,15 @@
 """`orthostat serve`: predictions over HTTP."""
 
 import argparse
+import logging
 import os
 from pathlib import Path
 from typing import Any
 
 from orthostat.cli.predict_options import sha256
 from orthostat.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _EPILOG = """\
@@ -117,6 +120,13 @@ def run(arguments: argparse.Namespace) -> None:
     )
     if chosen["sha256"]:
         allowed = allowed.model_copy(update={"bundles": None})
+    if not chosen["tokens"] and chosen["host"] not in _LOOPBACK:
+        log.warning(
+            "no --tokens: whoever reaches %s:%d may ask for everything", chosen["host"], chosen["port"]
+        )
+    store = JobStore(chosen["jobs"]) if chosen["jobs"] else None
+    if store is not None:
+        store.check()
     access = Access(allowed, Path(chosen["tokens"]) if chosen["tokens"] else None)
     models = WarmModels(settings.warm_models(), settings.warm_mb())
     service = Service(
@@ -125,7 +135,7 @@ def run(arguments: argparse.Namespace) -> None:
         models,
         queue=chosen["queue"],
         large_mb=settings.positive("ORTHOSTAT_LARGE_MB", 100),
-        store=JobStore(chosen["jobs"]) if chosen["jobs"] else None,
+        store=store,
         lease_seconds=settings.positive("ORTHOSTAT_LEASE_SECONDS", 60),
     )
     hosts = chosen["trusted_host"] or (_LOOPBACK if chosen["host"] in _LOOPBACK else ())
@@ -147,6 +157,8 @@ def _read(arguments: argparse.Namespace) -> dict[str, Any]:
         name = option.replace("-", "_")
         default, value = getattr(arguments, f"default_{name}"), getattr(arguments, name)
         written = os.environ.get(_variable(option))
+        if value is None and written is not None and not written.strip():
+            raise ConfigurationError(f"{_variable(option)} is set and empty; give it a value, or unset it")
         if value is None and written:
             read = parse.get(name, str)
             try:

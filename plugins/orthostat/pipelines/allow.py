@@ -10,6 +10,7 @@ One list for the command line, the DAG that predicts on demand, and the service;
     outputs: [s3://results/on-demand/]
 """
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -49,7 +50,10 @@ class AllowList(BaseModel):
     @field_validator("images", "outputs")
     @classmethod
     def _as_folders(cls, prefixes: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        """`s3://a` must not allow `s3://ab/`."""
+        """`s3://a` must not allow `s3://ab/`. Raises ValueError for what is no prefix."""
+        for prefix in prefixes or ():
+            if not re.match(r"s3://[^/]|/", prefix):
+                raise ValueError(f"'{prefix}' is no prefix; write s3://BUCKET/PREFIX/ or an absolute path")
         return prefixes if prefixes is None else tuple(prefix.rstrip("/") + "/" for prefix in prefixes)
 
     @property

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from orthostat.errors import ConfigurationError, RefusedError
 from orthostat.pipelines.allow import AllowList, is_below
 from orthostat.service.problems import ProblemError
 from orthostat.service.request import PredictionRequest
+
+log = logging.getLogger(__name__)
 
 _DIGEST = re.compile(r"(sha256:)?([0-9a-fA-F]{64})")
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="orthostat"'}
@@ -47,7 +50,11 @@ class Access:
         """Who sends this header. Raises ProblemError (401) when nobody does whom the service knows."""
         if self._path is None:
             return Caller("anyone", AllowList())
-        self._refresh()
+        try:
+            self._refresh()
+        except ConfigurationError as error:
+            log.error("nobody is let in: %s", error)
+            raise ProblemError(503, "the service's tokens cannot be read now; ask again later") from error
         scheme, _, given = (authorization or "").partition(" ")
         digest = hashlib.sha256(given.strip().encode("utf-8", "replace")).hexdigest()
         found = None
@@ -59,6 +66,15 @@ class Access:
             detail = f"the bearer token {told}; send the header Authorization: Bearer TOKEN"
             raise ProblemError(401, detail, headers=_CHALLENGE)
         return found.caller
+
+    def caller_named(self, name: str) -> Caller:
+        """A caller as it is now. Raises ProblemError (403) when there is no such token any more."""
+        if self._path is None:
+            return Caller("anyone", AllowList())
+        for token in self._tokens:
+            if token.caller.name == name:
+                return token.caller
+        raise ProblemError(403, "the token that asked for the job is no longer known")
 
     def require(self, caller: Caller, request: PredictionRequest) -> str:
         """The digest of the bundle, when all that is asked for is allowed.

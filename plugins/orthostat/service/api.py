@@ -183,7 +183,8 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
             content, media_type = ogc.result(job, job.item)
             return JSONResponse(content, media_type=media_type)
         if job.problem is not None:
-            return JSONResponse(job.problem, job.problem["status"], media_type="application/problem+json")
+            told = job.problem
+            raise ProblemError(told.status, told.detail, told.type, told.title)
         if job.status == "dismissed":
             raise ProblemError(410, f"the job {job_id} was dismissed")
         raise ProblemError(

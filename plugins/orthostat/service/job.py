@@ -5,9 +5,9 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from orthostat.errors import OrthostatError
 from orthostat.prediction.process import ModelProcess
@@ -20,6 +20,17 @@ log = logging.getLogger(__name__)
 Status = Literal["accepted", "running", "successful", "failed", "dismissed"]
 Response = Literal["raw", "document"]
 FINISHED = {"successful", "failed", "dismissed"}
+
+
+class ProblemContent(BaseModel):
+    """Why a job failed, as it is answered."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    type: str
+    title: str
+    status: Annotated[int, Field(ge=400, le=599)]
+    detail: str
 
 
 class Job(BaseModel):
@@ -38,17 +49,17 @@ class Job(BaseModel):
     message: str = ""
     progress: int = 0
     """Per cent."""
-    created: datetime
-    started: datetime | None = None
-    finished: datetime | None = None
+    created: AwareDatetime
+    started: AwareDatetime | None = None
+    finished: AwareDatetime | None = None
     owner: str | None = None
     """The server that works on it; None for whoever takes it up."""
-    alive: datetime | None = None
+    alive: AwareDatetime | None = None
     """When the owner last said so."""
-    attempts: int = 0
+    attempts: Annotated[int, Field(ge=0)] = 0
     """How often a server has begun it."""
     item: dict[str, Any] | None = None
-    problem: dict[str, Any] | None = None
+    problem: ProblemContent | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -130,7 +141,11 @@ class Ticket:
         """The end of a job that did not."""
         self.result.set_exception(problem)
         self.update(
-            status="failed", problem=problem.content, message=problem.detail, finished=now(), owner=None
+            status="failed",
+            problem=ProblemContent(**problem.content),
+            message=problem.detail,
+            finished=now(),
+            owner=None,
         )
 
 

@@ -4,6 +4,7 @@ PREFIX/open/JOB          empty; there while the job is not finished
 PREFIX/jobs/JOB.json     the job; each write names the version that it replaces, so that one server has it
 """
 
+import logging
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +14,10 @@ from datetime import datetime, timedelta
 from pydantic import ValidationError
 
 from orthostat import storage
-from orthostat.errors import MissingError, OutageError, ReplacedError, StorageError
+from orthostat.errors import ConfigurationError, MissingError, OutageError, ReplacedError, StorageError
 from orthostat.service.job import DismissedError, Job, now
+
+log = logging.getLogger(__name__)
 
 _READERS = 16
 _KEPT = timedelta(days=7)
@@ -37,6 +40,17 @@ class JobStore:
     def __init__(self, root: str):
         """`root` is an s3:// prefix."""
         self._root = root
+
+    def check(self) -> None:
+        """Raises ConfigurationError when there is no such bucket; one that does not answer now may later."""
+        try:
+            next(iter(storage.list_objects(f"{self._root}/open/")), None)
+        except OutageError as error:
+            log.warning("%s", error)
+        except StorageError as error:
+            raise ConfigurationError(
+                f"jobs cannot be kept below {self._root} ({error}); correct --jobs"
+            ) from error
 
     def create(self, job: Job) -> Stored:
         """Keep a new job. Raises StorageError."""

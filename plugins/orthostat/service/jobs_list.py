@@ -31,7 +31,7 @@ def select_jobs(jobs: Sequence[Job], query: QueryParams) -> list[Job]:
         filters.append(lambda job: PROCESS in processes)
     if "datetime" in query:
         begin, end = _interval(query["datetime"])
-        filters.append(lambda job: begin <= job.created <= end)
+        filters.append(lambda job: begin <= _as_told(job.created) <= end)
     if "minDuration" in query:
         shortest = _number(query, "minDuration")
         filters.append(lambda job: (seconds_of(job) or -1) > shortest)
@@ -39,6 +39,11 @@ def select_jobs(jobs: Sequence[Job], query: QueryParams) -> list[Job]:
         longest = _number(query, "maxDuration")
         filters.append(lambda job: (seconds := seconds_of(job)) is not None and seconds < longest)
     return [job for job in jobs if all(keeps(job) for keeps in filters)]
+
+
+def _as_told(moment: datetime) -> datetime:
+    """In the milliseconds in which jobs tell it."""
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def _list(query: QueryParams, name: str) -> set[str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from orthostat.errors import OrthostatError, OutageError
-from orthostat.service.job import DismissedError, Job, Ticket, now
+from orthostat.service.job import DismissedError, Job, ProblemContent, Ticket, now
 from orthostat.service.jobs import JobStore, Stored
 from orthostat.service.problems import ProblemError, problem_of
 
@@ -102,7 +102,8 @@ class Keeper:
                 raise  # once it is over, the lease has run out
             except (OrthostatError, ProblemError) as error:
                 problem = problem_of(error)
-                failed = {"status": "failed", "problem": problem.content, "message": problem.detail}
+                content = ProblemContent(**problem.content)
+                failed = {"status": "failed", "problem": content, "message": problem.detail}
                 self.store.save(
                     stored, claimed.model_copy(update={**failed, "finished": now(), "owner": None})
                 )
@@ -128,5 +129,7 @@ class Keeper:
                     self.store.forget_old()
             except OrthostatError as error:
                 log.warning("the jobs could not be looked after: %s", error)
+            except Exception:  # one odd object in S3 must not end this for all
+                log.exception("defect: the jobs could not be looked after")
             if self._stop.wait(self._lease.total_seconds() / 3):
                 return

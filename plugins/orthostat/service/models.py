@@ -16,7 +16,7 @@ from orthostat.scratch import scratch_folder
 
 log = logging.getLogger(__name__)
 
-_Key = tuple[str, str, str]
+_Key = tuple[str, str, str, str]
 
 
 @dataclass
@@ -49,7 +49,8 @@ class WarmModels:
         Raises BundleError, LimitError and StorageError when it cannot be had; then no other was let go for
         it.
         """
-        key = (recipe.sha256 or "", recipe.engine, recipe.options.model_dump_json())
+        # With its address: who may not read it there must not use what others have loaded.
+        key = (recipe.bundle, recipe.sha256 or "", recipe.engine, recipe.options.model_dump_json())
         warm = self._take(key, is_large=is_large) or self._load(recipe, key, is_large=is_large)
         try:
             yield warm.process
@@ -127,4 +128,4 @@ class WarmModels:
         with contextlib.suppress(ValueError):
             self._warm.remove(warm)
         warm.held.close()
-        log.info("model %s let go", warm.key[0][:12])
+        log.info("model %s let go", warm.key[1][:12])

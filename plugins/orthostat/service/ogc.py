@@ -26,7 +26,7 @@ def landing_page(base: str, *, has_jobs: bool) -> dict[str, Any]:
         "description": "Predicts an image in S3 with a Raster Vision model bundle in S3.",
         "links": [
             link(base, "/", "self"),
-            link(base, "/openapi.json", "service-desc", "application/vnd.oai.openapi+json;version=3.1"),
+            link(base, "/openapi.json", "service-desc"),
             link(base, "/docs", "service-doc", "text/html"),
             link(base, "/conformance", f"{_REL}conformance"),
             link(base, "/processes", f"{_REL}processes"),
@@ -105,7 +105,7 @@ def read_execution(content: dict[str, Any]) -> tuple[dict[str, Any], Response]:
     """The inputs of an execute request, and how its result is to be told. Raises ProblemError (400, 422)."""
     inputs, outputs = content.get("inputs", {}), content.get("outputs") or {}
     response = content.get("response", "raw")
-    if not isinstance(inputs, dict) or not isinstance(outputs, dict) or response not in {"raw", "document"}:
+    if not isinstance(inputs, dict) or not isinstance(outputs, dict) or response not in ("raw", "document"):
         raise ProblemError(
             400, "inputs and outputs are JSON objects, response is raw or document; correct the request"
         )

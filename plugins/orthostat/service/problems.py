@@ -69,6 +69,11 @@ def problem_of(error: BaseException) -> ProblemError:
     """What to answer when something was raised; what nobody foresaw is a 500, and its cause in the log."""
     if isinstance(error, ProblemError):
         return error
+    if isinstance(error, OutageError):
+        log.warning("%s", error)  # where the storage is, is nobody's business
+        return ProblemError(
+            503, "the storage does not answer; ask again later", headers={"Retry-After": "30"}
+        )
     if isinstance(error, OrthostatError):
         status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
         headers = {"Retry-After": "30"} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}

@@ -32,7 +32,7 @@ class PredictionRequest(BaseModel):
     """The folder below which item.json and its files go."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
     """Digest of the bundle; it may be left out where the allow-list knows the address."""
-    fill: FiniteFloat | None = None
+    fill: Annotated[FiniteFloat, Field(strict=True)] | None = None
     """Value that means no data in every band, where the image does not say so itself."""
 
 

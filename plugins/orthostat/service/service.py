@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from orthostat.errors import OrthostatError
+from orthostat.errors import OrthostatError, StorageError
 from orthostat.service.access import Access, Caller
 from orthostat.service.job import DismissedError, Job, Response, Ticket, now
 from orthostat.service.jobs import JobStore
@@ -76,7 +76,12 @@ class Service:
             ticket = Ticket(job, work)
             self.queue.put(ticket)
             return ticket
-        ticket = self._keeper.accept(job, lambda job, save: Ticket(job, work, save))
+        try:
+            ticket = self._keeper.accept(job, lambda job, save: Ticket(job, work, save))
+        except StorageError as error:
+            log.error("jobs cannot be kept: %s", error)
+            told = "jobs cannot be kept now; ask again later, or without Prefer: respond-async"
+            raise ProblemError(503, told, headers={"Retry-After": "30"}) from error
         try:
             self.queue.put(ticket)
         except ProblemError as problem:
@@ -152,6 +157,9 @@ class Service:
 
     def _resume(self, job: Job, save: Callable[[Job], None]) -> Ticket:
         """The ticket of a job that another server left. Raises ProblemError when it cannot go on."""
+        caller = self.access.caller_named(job.caller)  # what lies in S3 may have been written by anybody
+        if self.access.require(caller, job.request) != job.sha256:
+            raise ProblemError(403, "the job names another digest than its request")
         if job.attempts >= _MOST_ATTEMPTS:
             told = f"the job has ended {job.attempts} servers, and is not begun again; see their logs"
             raise ProblemError(500, told)

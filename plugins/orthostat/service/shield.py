@@ -1,5 +1,6 @@
 """What is refused before anything is parsed: foreign hosts, large or packed bodies."""
 
+import asyncio
 import re
 from collections.abc import Collection
 from typing import Any
@@ -10,6 +11,8 @@ from orthostat.service.problems import ProblemError, answer
 
 MOST_BYTES = 64 * 1024
 """Of a body."""
+_SECONDS = 30
+"""For each part of a body."""
 _OPEN = {"/health", "/ready", "/metrics"}
 """Asked for by address, by probes that know no name."""
 
@@ -50,7 +53,10 @@ class Shield:
 async def _read_body(receive: Receive) -> bytes:
     body: bytes = b""
     while True:
-        message = await receive()
+        try:
+            message = await asyncio.wait_for(receive(), _SECONDS)
+        except TimeoutError as error:
+            raise ProblemError(408, f"the body did not come within {_SECONDS} s; send it again") from error
         if message["type"] == "http.disconnect":
             return body
         body += message.get("body", b"")
