@@ -196,6 +196,11 @@ PROJ4 = ',EXTENSION["PROJ4","+proj=tmerc +lon_0=15 +ellps=GRS80 +nadgrids={} +un
         PROJCS.format(GEOGCS.format(""), PROJ4.format("PATH")),
         PROJCS.format(GEOGCS.format(',EXTENSION["PROJ4_GRIDS","PATH"]'), ""),
         'BOUNDCRS[ABRIDGEDTRANSFORMATION["t",METHOD["NTv2"],parameterfile["f", "PATH"]]]',
+        'BOUNDCRS(ABRIDGEDTRANSFORMATION("t",METHOD("NTv2"),PARAMETERFILE("f,g", "PATH")))',
+        PROJCS.format(GEOGCS.format(""), PROJ4.format("@null,PATH")),
+        PROJCS.format(GEOGCS.format(',EXTENSION["PROJ4_GRIDS","@null,PATH"]'), ""),
+        PROJCS.format(GEOGCS.format(""), PROJ4.format("@null").replace("+units", "+init=PATH:x +units")),
+        PROJCS.format(GEOGCS.format(""), PROJ4.format("@null").replace("+units", "file=PATH +units")),
     ],
 )
 def test_a_coordinate_system_makes_no_file_be_read(tmp_path: Path, text: str) -> None:
@@ -206,7 +211,7 @@ def test_a_coordinate_system_makes_no_file_be_read(tmp_path: Path, text: str) ->
     assert predict_batch(batch).failed == 1
     failure = storage.read_json(key_of(batch, 0).failure)
     assert failure["kind"] == "image"
-    assert "its coordinate system names the file" in failure["reason"]
+    assert "its coordinate system names a file (" in failure["reason"]
 
 
 def test_a_coordinate_system_in_text_is_fine(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Parts of the service: warm models, the queue's rule, tokens, jobs that two servers want."""
 
 import hashlib
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,14 @@ from typing import Any
 import pytest
 
 from orthostat import storage
-from orthostat.errors import BundleError, ConfigurationError, MachineError, MissingError, RefusedError
+from orthostat.errors import (
+    BundleError,
+    ConfigurationError,
+    MachineError,
+    MissingError,
+    OutageError,
+    RefusedError,
+)
 from orthostat.layout import PredictionKey
 from orthostat.pipelines.allow import AllowedBundle, AllowList
 from orthostat.pipelines.load import load_pipeline
@@ -343,8 +351,20 @@ def test_tokens_that_cannot_be_read_let_nobody_in_and_tell_nothing(tmp_path: Pat
     ) as error:
         access.identify("Bearer one")
     assert error.value.status == 503
+    with pytest.raises(OutageError):
+        access.caller_named("any")
     write_tokens(tmp_path, "one")
     assert access.identify("Bearer one").allowed == AllowList()
+
+
+def test_a_token_that_was_removed_has_no_jobs_any_more(tmp_path: Path) -> None:
+    access = Access(AllowList(), write_tokens(tmp_path, "one", "two"))
+    name = access.identify("Bearer one").name
+    assert access.caller_named(name).name == name
+    path = write_tokens(tmp_path, "two")
+    os.utime(path, ns=(0, 1))
+    with pytest.raises(ProblemError, match="is no longer known"):
+        access.caller_named(name)
 
 
 def test_a_prefix_names_a_bucket(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def open_image_file(path: Path) -> DatasetReader:
             named = find_named_file(path, driver)
             if named is not None:  # already opening it would make PROJ open that file
                 raise RasterioIOError(
-                    f"its coordinate system names the file {named}; warp it to one with a code"
+                    f"its coordinate system names a file ({named}); warp it to one with a code"
                 )
             return rasterio.open(path, driver=driver)
     raise RasterioIOError(f"its first bytes are those of no {FORMATS}")

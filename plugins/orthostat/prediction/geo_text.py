@@ -6,27 +6,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-_GRIDS = re.compile(
-    rb"""(?:grids\s*=\s*|GRIDS"\s*,\s*"|PARAMETERFILE\s*\[[^,]*,\s*")(?!@null)([^\s"]{0,200})""",
+_NAMES_FILE = re.compile(
+    rb"""PARAMETERFILE|(?:grids=|GRIDS"\s*,\s*")(?!@null(?:[\s"|]|$))[^\s"]{0,200}|\b(?:init|file|model)=[^\s"]{0,200}""",
     re.IGNORECASE,
 )
-"""Grids of shifts, in WKT and in PROJ strings; @null means none."""
+"""Grids, definitions and models, in WKT and in PROJ strings. `@null` alone means no grid; a list that begins
+with it does not."""
 _GEO_ASCII = 34737
 """The tag GeoAsciiParams (OGC 19-008r4)."""
 _MOST_BYTES, _MOST_PARTS = 1 << 20, 10_000
 
 
 def find_named_file(path: Path, driver: str) -> str | None:
-    """The file that the coordinate system of a GeoTIFF or a JPEG 2000 names; None when it names none."""
+    """How the coordinate system of a GeoTIFF or a JPEG 2000 names a file; None when it names none."""
     parts = {"GTiff": _tiff_texts, "JP2OpenJPEG": _jp2_texts}.get(driver)
     if parts is None:
         return None
     with path.open("rb") as file:
         try:
-            found = next((match for text in parts(file) if (match := _GRIDS.search(text))), None)
+            found = next((match for text in parts(file) if (match := _NAMES_FILE.search(text))), None)
         except (struct.error, OverflowError, OSError):
             return None  # damaged: GDAL says so
-    return None if found is None else found[1].decode("utf-8", "replace")
+    return None if found is None else found[0].decode("utf-8", "replace")
 
 
 def _tiff_texts(file: BinaryIO) -> Iterator[bytes]:

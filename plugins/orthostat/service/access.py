@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from orthostat.errors import ConfigurationError, RefusedError
+from orthostat.errors import ConfigurationError, OutageError, RefusedError
 from orthostat.pipelines.allow import AllowList, is_below
 from orthostat.service.problems import ProblemError
 from orthostat.service.request import PredictionRequest
@@ -68,9 +68,16 @@ class Access:
         return found.caller
 
     def caller_named(self, name: str) -> Caller:
-        """A caller as it is now. Raises ProblemError (403) when there is no such token any more."""
+        """A caller as it is now. Raises ProblemError (403) when there is no such token any more.
+
+        Raises OutageError while the tokens cannot be read: what was accepted waits until they can.
+        """
         if self._path is None:
             return Caller("anyone", AllowList())
+        try:
+            self._refresh()
+        except ConfigurationError as error:
+            raise OutageError(str(error)) from error
         for token in self._tokens:
             if token.caller.name == name:
                 return token.caller

@@ -1,5 +1,6 @@
 """Keeps the jobs of this server alive, and takes up those of servers that are not."""
 
+import contextlib
 import logging
 import threading
 import time
@@ -104,9 +105,9 @@ class Keeper:
                 problem = problem_of(error)
                 content = ProblemContent(**problem.content)
                 failed = {"status": "failed", "problem": content, "message": problem.detail}
-                self.store.save(
-                    stored, claimed.model_copy(update={**failed, "finished": now(), "owner": None})
-                )
+                ended = claimed.model_copy(update={**failed, "finished": now(), "owner": None})
+                with contextlib.suppress(DismissedError):  # cancelled meanwhile
+                    self.store.save(stored, ended)
                 continue
             if not self._take_up(ticket):
                 self.hand_back(ticket)
