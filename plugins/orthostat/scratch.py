@@ -6,48 +6,44 @@ import logging
 import os
 import shutil
 import tempfile
-import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 log = logging.getLogger(__name__)
 
 _PREFIX, _LOCK = "orthostat-scratch-", ".lock"
-_YOUNG_SECONDS = 60
 _open: set[Path] = set()
 """The folders of this process."""
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """An empty folder below TMPDIR that is gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    """An empty folder below TMPDIR that is gone afterwards.
+
+    Its lock lies beside it, made before and removed after it: whatever is left, a lock shows it.
+    """
+    folder = Path(tempfile.gettempdir()) / f"{_PREFIX}{uuid.uuid4().hex[:12]}"
     _open.add(folder)
-    try:
-        with (folder / "new").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # held until this process ends, however it does
-            (folder / "new").rename(folder / _LOCK)
-            inside = folder / "files"
-            inside.mkdir()
-            yield inside
-    finally:
-        _remove(folder)
-        _open.discard(folder)
+    with _lock(folder):  # held until this process ends, however it does
+        try:
+            folder.mkdir(mode=0o700)
+            yield folder
+        finally:
+            _remove(folder)
+            _open.discard(folder)
 
 
 def remove_leftovers() -> None:
     """Remove the folders of processes that were killed: nobody holds their locks any more."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):  # it is in use, or another user's
-            if not (folder / _LOCK).exists():  # being made or removed; or its process was killed meanwhile
-                if time.time() - folder.stat().st_mtime > _YOUNG_SECONDS:
-                    _remove(folder)
-                continue
-            with (folder / _LOCK).open("r+") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                log.info("removed %s, which a killed process left", folder)
-                _remove(folder)
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*{_LOCK}"):
+        with contextlib.suppress(OSError), path.open("r+") as lock:  # in use, or another user's
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            folder = path.with_suffix("")
+            log.info("removed %s, which a killed process left", folder)
+            _remove(folder)
 
 
 def leave(code: int) -> None:
@@ -57,7 +53,20 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
+def _lock(folder: Path) -> IO[str]:
+    """The folder's lock; one that was taken for a leftover before it was held is made again."""
+    path = folder.with_name(folder.name + _LOCK)
+    while True:
+        lock = path.open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), os.fstat(lock.fileno())):
+                return lock
+        lock.close()
+
+
 def _remove(folder: Path) -> None:
-    """Its lock last: a process that is killed meanwhile leaves a folder that shows what it is."""
-    shutil.rmtree(folder / "files", ignore_errors=True)
+    """The folder, then its lock; that stays while anything is left."""
     shutil.rmtree(folder, ignore_errors=True)
+    if not folder.exists():
+        folder.with_name(folder.name + _LOCK).unlink(missing_ok=True)

@@ -95,7 +95,7 @@ def download(folder: Path, endpoint: str, asked: threading.Event) -> "subprocess
         stderr=subprocess.PIPE,
     )
     assert asked.wait(60)
-    while not list(folder.glob("orthostat-scratch-*/files/bundle.zip")):
+    while not list(folder.glob("orthostat-scratch-*/bundle.zip")):
         assert process.poll() is None
         time.sleep(0.05)
     return process
@@ -114,8 +114,27 @@ def test_what_a_killed_process_left_goes_with_the_next_start(folder: Path, endle
     process = download(folder, *endless)
     process.kill()
     process.communicate()
-    assert len(list(folder.iterdir())) == 1
+    assert len(list(folder.iterdir())) == 2  # the folder and its lock
     subprocess.run(
         [sys.executable, "-m", "orthostat", "pipelines", "check"], env=environment(folder), check=True
     )
+    assert list(folder.iterdir()) == []
+
+
+def test_no_moment_of_a_kill_leaves_what_the_next_start_does_not_find(folder: Path) -> None:
+    program = (
+        "import tempfile; from orthostat.scratch import scratch_folder\n"
+        "print(flush=True)\n"
+        "while True:\n    with scratch_folder() as f: (f / 'a').touch()"
+    )
+    for number in range(20):
+        process = subprocess.Popen(
+            [sys.executable, "-c", program], env=environment(folder), stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(0.0007 * number)
+        process.kill()
+        process.communicate()
+    scratch.remove_leftovers()
     assert list(folder.iterdir()) == []
