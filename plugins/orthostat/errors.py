@@ -12,10 +12,14 @@ class OrthostatError(Exception):
     result: Any = None
     """What was done all the same, to be shown before the message."""
     cause: ClassVar[Cause] = "machine"
+    is_final: ClassVar[bool] = False
+    """Whether the same command would fail again, until somebody changes something."""
 
 
 class ConfigurationError(OrthostatError):
     """A pipeline file, a parameter or an environment variable is wrong."""
+
+    is_final = True
 
 
 class StorageError(OrthostatError):
@@ -40,12 +44,14 @@ class SceneError(OrthostatError):
     """An image cannot be used as a scene; a retry on the same bytes would fail again."""
 
     cause = "image"
+    is_final = True
 
 
 class LimitError(OrthostatError):
     """More is asked for than a limit allows; a retry fails again until the limit is raised."""
 
     cause = "limit"
+    is_final = True
 
     def __init__(self, message: str, limit: str, allowed: float):
         """`limit` is the field of `Limits` that was exceeded, `allowed` its value."""
@@ -58,6 +64,7 @@ class BundleError(OrthostatError):
     """A model bundle is not the named one, is unsafe, or cannot do what is asked of it."""
 
     cause = "bundle"
+    is_final = True
 
 
 class ModelError(OrthostatError):
@@ -73,17 +80,25 @@ class MachineError(OrthostatError):
 class ZonesError(OrthostatError):
     """A zones file is missing a column, or has duplicate ids or invalid geometry."""
 
+    is_final = True
+
 
 class GridError(OrthostatError):
     """A grid or raster has no usable coordinate system, or one that does not keep areas."""
+
+    is_final = True
 
 
 class IdentityError(OrthostatError):
     """Areas that must add up do not."""
 
+    is_final = True
+
 
 class SampleError(OrthostatError):
     """A reference sample is malformed or too small."""
+
+    is_final = True
 
 
 class ReleaseError(OrthostatError):
@@ -93,9 +108,15 @@ class ReleaseError(OrthostatError):
 class ToleranceError(OrthostatError):
     """More scenes failed than the pipeline tolerates."""
 
+    is_final = True
+
 
 class OutputError(OrthostatError):
     """A command's result cannot be written to where it was sent."""
+
+
+class ClusterError(OrthostatError):
+    """The Kubernetes API does not answer, or would not take a pipeline's pods."""
 
 
 class ServiceError(OrthostatError):
@@ -104,3 +125,5 @@ class ServiceError(OrthostatError):
 
 class RefusedError(OrthostatError):
     """What is asked for is not on the list of what is allowed."""
+
+    is_final = True

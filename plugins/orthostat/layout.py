@@ -2,10 +2,11 @@
 
     bundles/MODEL.json
     predictions/MODEL/OPTIONS/YYYY-MM-DD/SCENE/ETAG/{labels.tif..,item.json | failure.json}
+    predictions/MODEL/OPTIONS/YYYY-MM-DD/SCENE/ETAG/attempt.json  (only while it is tried apart)
     predictions/MODEL/OPTIONS/YYYY-MM-DD/items.json.gz
     withdrawals/SCENE.json
     boundaries/BOUNDARIES.parquet
-    runs/RUN/{plan,verification,judgement}.json  runs/RUN/batches/NNNN.json  runs/RUN/tiles/PERIOD-NNNN.json
+    runs/RUN/{plan,verification,judgement}.json  runs/RUN/batches/NNNN.json  runs/RUN/tiles/NNNN.json
     periods/PERIOD/judgement.json
     periods/PERIOD/{tiles,objects,tabulations}/COL_ROW-KEY.*  periods/PERIOD/estimates/KEY.json
     periods/PERIOD/results/KEY/{result.json,statistics.parquet,..}
@@ -46,6 +47,11 @@ class PredictionKey:
         """The failure record of a scene that could not be predicted."""
         return storage.join(self.folder, "failure.json")
 
+    @property
+    def attempt(self) -> str:
+        """The mark of a scene that is tried apart from others, as one of its batch took too much memory."""
+        return storage.join(self.folder, "attempt.json")
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -85,9 +91,9 @@ class Layout:
         """Manifest of one predict pod."""
         return self.run(run_id, "batches", f"{number:04d}.json")
 
-    def work(self, run_id: str, period: str, number: int) -> str:
+    def work(self, run_id: str, number: int) -> str:
         """Manifest of one compose (and tabulate) pod."""
-        return self.run(run_id, "tiles", f"{period}-{number:04d}.json")
+        return self.run(run_id, "tiles", f"{number:04d}.json")
 
     def boundaries(self, key: str) -> str:
         """The zones, projected to a grid."""

@@ -28,14 +28,6 @@ def local_dir() -> Path:
     return Path(configured) if configured else Path(__file__).parents[2] / ".local"
 
 
-def runner() -> str:
-    """Where predictions outside any pipeline run: ORTHOSTAT_RUNNER, `process` (default) or `kubernetes`."""
-    configured = os.environ.get("ORTHOSTAT_RUNNER", "process")
-    if configured not in {"process", "kubernetes"}:
-        raise ConfigurationError(f"ORTHOSTAT_RUNNER is '{configured}'; set it to process or kubernetes")
-    return configured
-
-
 def engine() -> "EngineChoice":
     """What `engine: auto` in a pipeline file means: ORTHOSTAT_ENGINE, else `auto`, decided by the bundle."""
     configured = os.environ.get("ORTHOSTAT_ENGINE", "auto")
@@ -59,6 +51,11 @@ def allow_list_path() -> Path | None:
     """File of the allow-list: ORTHOSTAT_ALLOW; None for no list."""
     configured = os.environ.get("ORTHOSTAT_ALLOW")
     return Path(configured) if configured else None
+
+
+def gpu_slots() -> int:
+    """Predict pods at a time, of all runs: ORTHOSTAT_GPU_SLOTS, else 8, as the quota of config/kubernetes."""
+    return int(positive("ORTHOSTAT_GPU_SLOTS", 8))
 
 
 def threads() -> int:

@@ -48,7 +48,7 @@ def pipeline_dag(pipeline: Pipeline) -> DAG:
     ) as dag:
         plan = PlanStep(task_id="plan", pipeline=pipeline, **PROCESS_RETRIES)
         predict = heavy_step(
-            "predict", pipeline, plan.output, option="--batch", max_active_tis_per_dag=pipeline.max_pods
+            "predict", pipeline, plan.output, option="--batch", max_active_tis_per_dagrun=pipeline.max_pods
         )
         # A batch that failed must not hide what the others did, and no batch at all is no failure.
         verify = worker_step("verify", pipeline, trigger_rule=TriggerRule.ALL_DONE)

@@ -9,8 +9,10 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from orthostat.errors import ConfigurationError
 from orthostat.pipelines.config import Pipeline
+from orthostat.pipelines.resources import Resources
 from orthostat.pipelines.window import Window, resolve_window
-from orthostat_airflow.process import NOTE, ProcessStep
+from orthostat_airflow.notes import NOTE
+from orthostat_airflow.process import ProcessStep
 
 FORM = {
     "from": Param(
@@ -45,11 +47,17 @@ class PlanStep(ProcessStep):
             arguments=["step", "plan", "--pipeline", pipeline.name, "--run-id", "{{ run_id }}"], **kwargs
         )
         self.lookback_days = pipeline.lookback_days
+        self.cluster = pipeline.resources if pipeline.runner == "kubernetes" else None
 
     def execute(self, context: Any) -> Any:
-        """Resolve the window and plan; a window that cannot be resolved fails the task at once."""
+        """Resolve the window, ask the cluster whether it would take the pods, and plan.
+
+        A window that cannot be resolved, or pods that would be refused, fail the task at once.
+        """
         try:
             window = run_window(context, self.lookback_days)
+            if self.cluster is not None:
+                require_cluster(self.cluster)
         except ConfigurationError as error:
             context["ti"].xcom_push(NOTE, f"{self.task_id} failed: {error}")
             raise AirflowFailException(str(error)) from error
@@ -57,6 +65,24 @@ class PlanStep(ProcessStep):
         if context["params"]["re_predict"]:
             self.arguments.append("--re-predict")
         return super().execute(context)
+
+
+def require_cluster(resources: Resources) -> None:
+    """Raises ConfigurationError when the cluster would refuse the pods, ClusterError when it is silent."""
+    from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+    from kubernetes.config import ConfigException
+
+    from orthostat.cluster.preflight import check_cluster
+
+    try:
+        api = KubernetesHook(conn_id=KubernetesHook.default_conn_name).api_client
+    except ConfigException as error:
+        raise ConfigurationError(
+            f"no cluster is known here ({error}); set the connection '{KubernetesHook.default_conn_name}'"
+        ) from error
+    problems = check_cluster(api, resources)
+    if problems:
+        raise ConfigurationError("\n".join(problems))
 
 
 def run_window(context: Mapping[str, Any], lookback_days: int) -> Window:

@@ -2,11 +2,11 @@
 
 from airflow.plugins_manager import AirflowPlugin
 
-from orthostat_airflow import run_note
+from orthostat_airflow import pools, run_note
 
 
 class OrthostatPlugin(AirflowPlugin):
-    """Run notes."""
+    """Run notes, and the pool of predict pods."""
 
     name = "orthostat"
-    listeners = [run_note]  # noqa: RUF012 - Airflow's interface
+    listeners = [run_note, pools]  # noqa: RUF012 - Airflow's interface

@@ -27,7 +27,7 @@ def trigger_form(allowed: AllowList) -> dict[str, Param]:
 
 
 def predict_image_dag() -> DAG:
-    """Wire the DAG; where it runs is ORTHOSTAT_RUNNER's to say."""
+    """Wire the DAG; where it runs is defaults.yaml's to say."""
     allowed, doc = _read()
     arguments = ["predict", "--json", "--sha256", "{{ digests[params.bundle] }}"]
     for name in ("image", "bundle", "output"):

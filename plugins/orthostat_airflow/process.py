@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from tempfile import TemporaryFile
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-NOTE = "note"
-"""XCom key of the sentence that a step adds to its run's note."""
-_USAGE = 2
+from orthostat.cluster.diagnosis import FINAL_CODES
+from orthostat_airflow.notes import NOTE, PLANNED, PROGRESS, read_progress
+
+_TELL_S = 10
+"""Seconds between two words on how far a step is."""
 _PASSED_ON = (
     *("PATH", "HOME", "LANG", "LC_", "TZ", "TMPDIR", "PYTHON", "VIRTUAL_ENV", "LD_LIBRARY_PATH"),
     *("AWS_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT"),
@@ -44,16 +47,18 @@ class ProcessStep(BaseOperator):
 
     def execute(self, context: Any) -> Any:
         """Run the process; raises AirflowException with its last message when it fails."""
-        code, output, last_message = self._run()
+        code, output, last_message = self._run(context["ti"])
         if code != 0:
             reason = last_message.removeprefix(_ERROR) or f"ended with exit code {code}"
             context["ti"].xcom_push(NOTE, f"{self.task_id} failed: {reason}")
-            raise (AirflowFailException if code == _USAGE else AirflowException)(reason)
+            raise (AirflowFailException if code in FINAL_CODES else AirflowException)(reason)
         result = json.loads(output) if output else {}
         if not isinstance(result, dict):  # the Items of a prediction on demand: they lie in S3
             return None
         if result.get("note"):
             context["ti"].xcom_push(NOTE, f"{self.task_id}: {result['note']}")
+        if result.get("planned"):
+            context["ti"].xcom_push(PLANNED, result["planned"])
         return result.get("work")
 
     def on_kill(self) -> None:
@@ -71,8 +76,8 @@ class ProcessStep(BaseOperator):
         }
         return {**threads, **inherited, "PYTHONUNBUFFERED": "1"}
 
-    def _run(self) -> tuple[int, str, str]:
-        last_message = ""
+    def _run(self, ti: Any) -> tuple[int, str, str]:
+        last_message, told = "", time.monotonic()
         with TemporaryFile("w+") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "orthostat", *self.arguments],
@@ -83,6 +88,10 @@ class ProcessStep(BaseOperator):
             )
             for line in self.process.stderr or ():
                 self.log.info(line.rstrip())
+                progress = read_progress(line)
+                if progress and (time.monotonic() - told > _TELL_S or progress["done"] == progress["of"]):
+                    ti.xcom_push(PROGRESS, progress)
+                    told = time.monotonic()
                 is_continued = last_message.startswith(_ERROR) and not line.startswith(_ERROR)
                 last_message = f"{last_message}\n{line.rstrip()}" if is_continued else line.strip()
             code = self.process.wait()

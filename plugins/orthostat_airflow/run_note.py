@@ -1,16 +1,23 @@
-"""Writes what the steps said into the run's note, where a person looks first."""
+"""Writes what the steps say into the run's note, where a person looks first: at once, and at its end."""
 
+import logging
+from collections.abc import Sequence
 from typing import Any
 
 from airflow.listeners import hookimpl
+from airflow.models.dagrun import DagRun, DagRunNote
+from airflow.models.taskinstance import TaskInstance, TaskInstanceNote
 from airflow.models.xcom import XComModel
-from sqlalchemy import select
+from airflow.utils.state import DagRunState
+from sqlalchemy import Connection, event, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import object_session
 
-from orthostat_airflow.process import NOTE
+from orthostat_airflow.notes import NOTE, PLANNED, PROGRESS, tell_progress
 
 _MOST = 1000
 """Longest note that Airflow stores, in characters."""
+_log = logging.getLogger(__name__)
 
 
 @hookimpl
@@ -30,13 +37,82 @@ def write_note(dag_run: Any) -> None:
     session = object_session(dag_run)
     if session is None:
         return
-    said = session.scalars(
-        select(XComModel)
-        .where(XComModel.dag_id == dag_run.dag_id, XComModel.run_id == dag_run.run_id, XComModel.key == NOTE)
-        .order_by(XComModel.timestamp)
-    )
-    # Pods that fail for one reason say it once; Airflow shows the first line, so failures come first.
-    lines = dict.fromkeys(str(XComModel.deserialize_value(entry)) for entry in said)
-    note = "\n".join(sorted(lines, key=lambda line: " failed: " not in line))
-    if note:
-        dag_run.note = note if len(note) <= _MOST else f"{note[: _MOST - 1]}…"
+    lines = _sentences(_said(session.connection(), dag_run.id))
+    if lines:
+        dag_run.note = _joined(lines)
+
+
+@event.listens_for(XComModel, "after_insert")
+def tell_while_running(mapper: Any, connection: Connection, said: Any) -> None:
+    """A step has said something: write it down at once. Whatever goes wrong here, the step's word stands."""
+    if said.key not in {NOTE, PROGRESS, PLANNED}:
+        return
+    try:
+        with connection.begin_nested():
+            if said.key == PROGRESS:
+                _write_on_task(connection, said)
+            _write_on_run(connection, said.dag_run_id)
+    except Exception:
+        _log.exception("The note of run %s of %s cannot be written", said.run_id, said.dag_id)
+
+
+def _write_on_task(connection: Connection, said: Any) -> None:
+    place = (TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index)
+    wanted = (said.dag_id, said.run_id, said.task_id, said.map_index)
+    conditions = [column == value for column, value in zip(place, wanted, strict=True)]
+    ti_id = connection.scalar(select(TaskInstance.id).where(*conditions))
+    if ti_id is not None:
+        _upsert(
+            connection, TaskInstanceNote, {"ti_id": ti_id}, tell_progress(XComModel.deserialize_value(said))
+        )
+
+
+def _write_on_run(connection: Connection, dag_run_id: int) -> None:
+    state = connection.scalar(select(DagRun.state).where(DagRun.id == dag_run_id))
+    said = _said(connection, dag_run_id)
+    progress = _tell_steps(said) if state == DagRunState.RUNNING else []
+    lines = [*_sentences(said), *progress]
+    if lines:
+        _upsert(connection, DagRunNote, {"dag_run_id": dag_run_id}, _joined(lines))
+
+
+def _said(connection: Connection, dag_run_id: int) -> Sequence[Any]:
+    """Everything that the run's steps have said so far, as it was said."""
+    columns = (XComModel.key, XComModel.task_id, XComModel.value)
+    wanted = XComModel.dag_run_id == dag_run_id, XComModel.key.in_([NOTE, PROGRESS, PLANNED])
+    return connection.execute(select(*columns).where(*wanted).order_by(XComModel.timestamp)).all()
+
+
+def _sentences(said: Sequence[Any]) -> list[str]:
+    """Pods that fail for one reason say it once; Airflow shows the first line, so failures come first."""
+    lines = dict.fromkeys(str(XComModel.deserialize_value(one)) for one in said if one.key == NOTE)
+    return sorted(lines, key=lambda line: " failed: " not in line)
+
+
+def _tell_steps(said: Sequence[Any]) -> list[str]:
+    """How far each step is, all its pods together."""
+    planned: dict[str, int] = {}
+    steps: dict[str, dict[str, Any]] = {}
+    for one in said:
+        value = XComModel.deserialize_value(one)
+        if one.key == PLANNED:
+            planned |= value
+        elif one.key == PROGRESS:
+            step = steps.setdefault(one.task_id, {"done": 0, "failed": 0, "of": 0, "what": value["what"]})
+            for name in ("done", "failed", "of"):
+                step[name] += value[name]
+    return [
+        f"{name}: {tell_progress(step | {'of': max(step['of'], planned.get(name, 0))})}"
+        for name, step in steps.items()
+    ]
+
+
+def _joined(lines: Sequence[str]) -> str:
+    note = "\n".join(lines)
+    return note if len(note) <= _MOST else f"{note[: _MOST - 1]}…"
+
+
+def _upsert(connection: Connection, model: Any, key: dict[str, Any], content: str) -> None:
+    statement = insert(model.__table__).values(**key, content=content)
+    changes = {"content": content}
+    connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changes))

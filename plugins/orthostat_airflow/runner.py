@@ -4,8 +4,8 @@ import os
 from datetime import timedelta
 from typing import Any
 
-from orthostat import settings
-from orthostat.pipelines.config import Pipeline, Resources
+from orthostat.pipelines.config import Pipeline
+from orthostat.pipelines.load import load_predict_image
 from orthostat_airflow.process import ProcessStep
 
 _CORES = len(os.sched_getaffinity(0))
@@ -28,28 +28,20 @@ def heavy_step(task_id: str, pipeline: Pipeline, work: Any, *, option: str, **kw
     bundle = ["--sha256", pipeline.model.sha256] if task_id == "predict" else []
     arguments = work.map(lambda uri: ["step", task_id, option, uri, *bundle])
     if pipeline.runner == "process":
-        kwargs["max_active_tis_per_dag"] = min(kwargs.get("max_active_tis_per_dag", _CORES), _CORES)
+        kwargs["max_active_tis_per_dag"] = _CORES
         return ProcessStep.partial(task_id=task_id, threads=1, **PROCESS_RETRIES, **kwargs).expand(
             arguments=arguments
         )
     from orthostat_airflow.pod import mapped_pod_step  # the Kubernetes client takes seconds to import
 
-    resources = pipeline.resources
-    is_prediction = task_id == "predict"
-    return mapped_pod_step(
-        task_id,
-        resources,
-        gpu=resources.gpu if is_prediction else 0,
-        image=resources.image if is_prediction else resources.stats_image,
-        **kwargs,
-    ).expand(arguments=arguments)
+    return mapped_pod_step(task_id, pipeline.resources, **kwargs).expand(arguments=arguments)
 
 
 def single_step(task_id: str, arguments: list[str]) -> Any:
-    """A prediction outside any pipeline, where ORTHOSTAT_RUNNER says."""
-    if settings.runner() == "process":
+    """A prediction outside any pipeline, where defaults.yaml says."""
+    place = load_predict_image()
+    if place.runner == "process":
         return ProcessStep(task_id=task_id, arguments=arguments, **PROCESS_RETRIES)
     from orthostat_airflow.pod import pod_step
 
-    resources = Resources()
-    return pod_step(task_id, resources, gpu=resources.gpu, image=resources.image, arguments=arguments)
+    return pod_step(task_id, place.resources, arguments)

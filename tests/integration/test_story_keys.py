@@ -30,7 +30,7 @@ def made(story: Story, part: str) -> set[str]:
 
 
 def tiles_of(run: Run) -> int:
-    return sum(len(read_work(uri).tiles) for uri in run.work)
+    return sum(len(work.tiles) for uri in run.work for work in read_work(uri).works)
 
 
 def place(name: str) -> tuple[int, int]:

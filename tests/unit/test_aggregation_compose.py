@@ -18,7 +18,7 @@ from orthostat.aggregation.boundaries import Boundaries
 from orthostat.aggregation.compose import compose, compose_tile
 from orthostat.aggregation.grid import find_offset, tile_bounds, tile_transform, tiles_of
 from orthostat.aggregation.keys import TileTask
-from orthostat.aggregation.work import TileWork, plan_work
+from orthostat.aggregation.work import PodWork, TileWork, plan_work, share_work
 from orthostat.aggregation.zones import ZoneSet
 from orthostat.errors import GridError
 from orthostat.pipelines.config import Grid
@@ -286,3 +286,20 @@ def test_compose_writes_through_s3_and_leaves_finished_tiles_alone(tmp_path, s3_
     storage.delete(missing.tile_uri)
     compose(work)
     assert storage.read_bytes(missing.tile_uri) == first
+
+
+def test_a_run_over_many_periods_has_no_more_pods_than_one_over_few():
+    task = TileTask(tile=(0, 0), tile_uri="s3://t", tabulation_uri="s3://u", objects_uri=None)
+    months = [make_work(f"{1900 + n // 12}-{n % 12 + 1:02d}", task) for n in range(813)]
+    shares = share_work(months, 60)
+    assert len(shares) == 60
+    assert [one for share in shares for one in share.works] == months
+    assert {len(share.works) for share in shares} == {13, 14}
+    assert share_work(months[:3], 200) == [PodWork(works=tuple(months[:3]))]  # three tiles are worth one pod
+    assert share_work([], 200) == []
+
+
+def make_work(period: str, *tiles: TileTask) -> TileWork:
+    return TileWork(
+        period=period, grid=GRID, rule="newest", boundaries_uri="s3://z", item_uris=("s3://w",), tiles=tiles
+    )

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from orthostat.errors import ConfigurationError
-from orthostat.pipelines.load import load_pipeline
+from orthostat.pipelines.load import load_pipeline, load_predict_image, pipeline_files
 from tests.builders import make_pipeline
 
 
@@ -70,3 +70,49 @@ def test_broken_yaml_names_the_line(tmp_path: Path) -> None:
     path.write_text("name: made\n  title: t\n")
     with pytest.raises(ConfigurationError, match=r"is no valid YAML: .*\n.*line 2"):
         load_pipeline(path)
+
+
+def test_defaults_hold_where_the_file_says_nothing(tmp_path: Path) -> None:
+    defaults = {"runner": "process", "resources": {"image": "registry/predict:2", "namespace": "eo"}}
+    (tmp_path / "defaults.yaml").write_text(yaml.safe_dump(defaults))
+    path = tmp_path / "made.yaml"
+    content = make_pipeline().model_dump(mode="json", exclude_none=True)
+    del content["runner"]
+    path.write_text(yaml.safe_dump(content | {"resources": {"namespace": "own"}}))
+    pipeline = load_pipeline(path)
+    assert pipeline.runner == "process"
+    assert (pipeline.resources.image, pipeline.resources.namespace) == ("registry/predict:2", "own")
+    assert pipeline_files(tmp_path) == [path]
+
+
+def test_a_mistake_in_the_defaults_names_their_file(tmp_path: Path) -> None:
+    (tmp_path / "defaults.yaml").write_text(yaml.safe_dump({"resources": {"imag": "x"}}))
+    with pytest.raises(
+        ConfigurationError, match=r"defaults.yaml: .*\n.*'resources.imag' is unknown; did you mean"
+    ):
+        load_pipeline(write(tmp_path))
+
+
+def test_the_dag_on_demand_has_settings_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORTHOSTAT_PIPELINES_DIR", str(tmp_path))
+    assert load_predict_image().runner == "process"
+    own = {"resources": {"gpu": 0, "memory": "2Gi"}}
+    shared = {"runner": "kubernetes", "resources": {"image": "registry/predict:2", "memory": "16Gi"}}
+    (tmp_path / "defaults.yaml").write_text(yaml.safe_dump(shared | {"predict_image": own}))
+    place = load_predict_image()
+    assert place.runner == "kubernetes"
+    assert (place.resources.image, place.resources.memory, place.resources.gpu) == (
+        "registry/predict:2",
+        "2Gi",
+        0,
+    )
+
+
+def test_a_model_may_have_nearly_all_of_its_pods_memory() -> None:
+    resources = {"memory": "10Gi"}
+    in_pods = make_pipeline(runner="kubernetes", resources=resources)
+    assert in_pods.model_limits.memory_mb == pytest.approx(0.9 * 10 * 2**30 / 1e6)
+    told = make_pipeline(runner="kubernetes", resources=resources, limits={"memory_mb": 500})
+    assert told.model_limits.memory_mb == 500
+    here = make_pipeline(runner="process", resources=resources)
+    assert here.model_limits == here.limits

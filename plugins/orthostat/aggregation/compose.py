@@ -1,7 +1,7 @@
 """Compose: one class per pixel of the period's grid, and each object once, whatever scenes overlap there."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -32,8 +32,8 @@ from orthostat.scratch import scratch_folder
 logger = logging.getLogger(__name__)
 
 
-def compose(work: TileWork) -> None:
-    """Write the composite's tiles that are not there yet.
+def compose(work: TileWork, advance: Callable[[], None] = lambda: None) -> None:
+    """Write the composite's tiles that are not there yet; `advance` is called after each.
 
     A tile is a Cloud Optimized GeoTIFF of uint8 class ids on the grid: 254 where no scene covers the pixel,
     255 (the nodata tag) where scenes cover it but none holds valid data; the metadata item UNOBSERVED says
@@ -42,14 +42,14 @@ def compose(work: TileWork) -> None:
     StorageError when a raster is missing.
     """
     try:
-        _compose(work)
+        _compose(work, advance)
     except RasterioError as error:
         raise StorageError(
             f"a raster of {work.period} cannot be read ({error}); predict its scene again"
         ) from error
 
 
-def _compose(work: TileWork) -> None:
+def _compose(work: TileWork, advance: Callable[[], None]) -> None:
     predictions = read_predictions(work.item_uris)
     check_classes(predictions)
     with scratch_folder() as folder:
@@ -58,16 +58,16 @@ def _compose(work: TileWork) -> None:
         for place, task in enumerate(work.tiles):
             files.keep({number for numbers in near[place:] for number in numbers})
             path = Path(folder, "tile.tif")
-            if storage.exists(task.tile_uri):
-                continue
-            if task.objects_uri is not None:
-                sources = [files.source(number) for number in near[place]]
-                _write_objects(work, task, sources, files.scenes, Path(folder, "tile.parquet"))
-            touching = files.touching(tile_box(work.grid, task.tile))
-            labels = [files.labels(number) for number in touching]
-            compose_tile(work.grid, work.rule, task.tile, labels, path)
-            storage.upload(path, task.tile_uri, media_type(path.name))
-            logger.info("composed tile %s_%s of %s from %d scenes", *task.tile, work.period, len(touching))
+            if not storage.exists(task.tile_uri):
+                if task.objects_uri is not None:
+                    sources = [files.source(number) for number in near[place]]
+                    _write_objects(work, task, sources, files.scenes, Path(folder, "tile.parquet"))
+                touching = files.touching(tile_box(work.grid, task.tile))
+                labels = [files.labels(number) for number in touching]
+                compose_tile(work.grid, work.rule, task.tile, labels, path)
+                storage.upload(path, task.tile_uri, media_type(path.name))
+                logger.info("composed %s_%s of %s from %d scenes", *task.tile, work.period, len(touching))
+            advance()
 
 
 def _surroundings(grid: Grid, task: TileTask) -> shapely.Polygon:

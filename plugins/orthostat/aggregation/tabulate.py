@@ -1,7 +1,7 @@
 """Tabulate: the area of each class in each zone, with border pixels shared by exact coverage; its objects."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import geopandas as gpd
@@ -34,8 +34,10 @@ _PIXELS_AT_ONCE = 4_000_000
 logger = logging.getLogger(__name__)
 
 
-def tabulate(work: TileWork) -> None:
+def tabulate(work: TileWork, advance: Callable[[], None] = lambda: None) -> None:
     """Write the tabulations of the work's tiles that are not there yet, one file for each.
+
+    `advance` is called after each.
 
     JSON: {"zones": {ZONE: {"area_m2": by geometry, "values": {VALUE: m2}}}} of the zones that touch the tile;
     where objects are detected also {"objects": `ObjectCounts`}. Raises ZonesError, GridError, StorageError.
@@ -49,6 +51,7 @@ def tabulate(work: TileWork) -> None:
             logger.info(
                 "tabulated tile %s_%s of %s in %d zones", *task.tile, work.period, len(tabulation["zones"])
             )
+        advance()
 
 
 def _tabulate_tile(

@@ -1,5 +1,6 @@
 """What one compose and tabulate pod is told, and how a period's tiles are shared among pods."""
 
+import logging
 from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from orthostat.prediction.item import Prediction
 from orthostat.projection import check_defined, parse_crs, parse_projected
 
 _TILES_PER_POD = 8
+logger = logging.getLogger(__name__)
 
 
 class TileWork(BaseModel):
@@ -42,6 +44,14 @@ class TileWork(BaseModel):
     tiles: tuple[TileTask, ...]
 
 
+class PodWork(BaseModel):
+    """What one pod is told: tiles of one period, or of several small ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    works: tuple[TileWork, ...]
+
+
 class PlannedTiles(NamedTuple):
     """All tiles of a period's composite, and who computes those that are not there."""
 
@@ -51,9 +61,36 @@ class PlannedTiles(NamedTuple):
     """What the pods are told; nothing when every tile is there."""
 
 
-def read_work(uri: str) -> TileWork:
+def read_work(uri: str) -> PodWork:
     """The manifest at `uri`. Raises StorageError when it is missing."""
-    return TileWork.model_validate(storage.read_json(uri))
+    return PodWork.model_validate(storage.read_json(uri))
+
+
+def share_work(works: Sequence[TileWork], max_pods: int) -> list[PodWork]:
+    """Work of all periods of a run, for no more pods than are worth starting and at most `max_pods`.
+
+    Neighbours stay together, and no pod has more than one work over its even share.
+    """
+    tiles = sum(len(work.tiles) for work in works)
+    pods = min(max_pods, len(works), -(-tiles // _TILES_PER_POD))
+    shares: list[list[TileWork]] = [[] for _ in range(pods)]
+    before = 0
+    for work in works:
+        shares[min(before * pods // tiles, pods - 1)].append(work)
+        before += len(work.tiles)
+    return [PodWork(works=tuple(share)) for share in shares if share]
+
+
+class Progress:
+    """Says in the log how many of a pod's tiles are done."""
+
+    def __init__(self, works: Sequence[TileWork]) -> None:
+        self.done, self.total = 0, sum(len(work.tiles) for work in works)
+
+    def advance(self) -> None:
+        """One more is done."""
+        self.done += 1
+        logger.info("%d of %d tiles done", self.done, self.total)
 
 
 def plan_work(

@@ -10,6 +10,7 @@ from typing import Any
 from orthostat import settings
 
 logger = logging.getLogger(__name__)
+_IN_MEMORY = "  (in memory: its objects are gone after `orthostat local down`)"
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -22,6 +23,18 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     up = _add_action(actions, "up", "start what does not run, and wait until all is ready")
+    up.add_argument(
+        "--s3",
+        choices=["embedded", "environment"],
+        help="the S3 server to use: the embedded one, or the one that this shell's AWS_* variables lead to",
+    )
+    up.add_argument(
+        "--postgres",
+        metavar="URL",
+        help="a PostgreSQL server to use, as postgresql://USER:PASSWORD@HOST:PORT; its user makes the "
+        "databases `airflow` and `orthostat` in it; or: embedded",
+    )
+    up.add_argument("--kubeconfig", metavar="FILE", help="the cluster of `runner: kubernetes`; or: none")
     up.set_defaults(run=up_services)
     down = _add_action(actions, "down", "stop everything that `up` started")
     down.set_defaults(run=down_services)
@@ -36,10 +49,11 @@ def up_services(arguments: argparse.Namespace) -> str:
     """Start the services; tells where Airflow is."""
     from orthostat.local import configuration, services
 
+    _choose(arguments)
     chosen = services.start(arguments.dir)
     return (
         f"Airflow  {chosen.address}  user {configuration.USER}  password {chosen.password}\n"
-        f"S3       {chosen.s3_endpoint}  (in memory: its objects are gone after `orthostat local down`)"
+        f"S3       {chosen.s3_endpoint}{'' if chosen.s3 else _IN_MEMORY}"
     )
 
 
@@ -106,3 +120,26 @@ def _status_table(report: dict[str, Any]) -> str:
         f"Database  {report['database']}",
     ]
     return "\n".join(lines)
+
+
+def _choose(arguments: argparse.Namespace) -> None:
+    """Keep what this start says of servers that are there already; what it does not name stays as it was."""
+    from orthostat.errors import ConfigurationError
+    from orthostat.local import configuration
+
+    changes: dict[str, Any] = {}
+    if arguments.s3 is not None:
+        given = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+        changes["s3"] = given if arguments.s3 == "environment" else None
+    if arguments.postgres is not None:
+        if arguments.postgres != "embedded" and not arguments.postgres.startswith("postgresql://"):
+            raise ConfigurationError("--postgres is no URL; write postgresql://USER:PASSWORD@HOST:PORT")
+        changes["postgres"] = None if arguments.postgres == "embedded" else arguments.postgres
+    if arguments.kubeconfig is not None:
+        path = Path(arguments.kubeconfig).absolute()
+        if arguments.kubeconfig != "none" and not path.is_file():
+            raise ConfigurationError(f"there is no file {path}; name the cluster's kubeconfig, or none")
+        changes["kubeconfig"] = None if arguments.kubeconfig == "none" else str(path)
+    if changes:
+        chosen = configuration.read(arguments.dir)
+        configuration.write(arguments.dir, chosen.model_copy(update=changes))

@@ -40,7 +40,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="orthostat",
         description="Official statistics from satellite and aerial images.",
-        epilog="Exit code: 0 done, 1 failed (the reason is on stderr), 2 wrong usage or configuration.",
+        epilog="Exit code: 0 done, 1 failed (the reason is on stderr), 2 wrong usage or configuration; "
+        "of `step` also 65: another try would fail alike.",
     )
     parser.add_argument("--version", action="version", version=f"orthostat {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -62,7 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OrthostatError as error:
         _show(error.result)
         print(f"error: {error}", file=sys.stderr)
-        return _USAGE if isinstance(error, ConfigurationError) else 1
+        if isinstance(error, ConfigurationError):
+            return _USAGE
+        # Airflow asks a step's exit code whether to try it again.
+        return os.EX_DATAERR if error.is_final and arguments.command == "step" else 1
     except Exception as error:
         print(f"error: {_describe_defect(error)}", file=sys.stderr)
         if settings.is_debugged():

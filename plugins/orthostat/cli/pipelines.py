@@ -2,9 +2,12 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from orthostat.errors import ConfigurationError
+from orthostat.errors import ClusterError, ConfigurationError
+
+if TYPE_CHECKING:
+    from orthostat.pipelines.config import Pipeline
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -22,6 +25,11 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         "file", nargs="?", type=Path, metavar="FILE", help="a YAML file (default: all of them)"
     )
     check.add_argument(
+        "--cluster",
+        action="store_true",
+        help="also ask the cluster of KUBECONFIG, or of this pod, whether it would take the pipelines' pods",
+    )
+    check.add_argument(
         "--json", action="store_true", help='print {"valid": [...], "invalid": {FILE: REASON}}'
     )
     check.set_defaults(run=check_files)
@@ -35,7 +43,10 @@ def check_files(arguments: argparse.Namespace) -> dict[str, Any] | str:
     valid, invalid = [], {}
     for path in paths:
         try:
-            valid.append(load_pipeline(path).name)
+            pipeline = load_pipeline(path)
+            if arguments.cluster and pipeline.runner == "kubernetes":
+                _ask_cluster(pipeline)
+            valid.append(pipeline.name)
         except ConfigurationError as error:
             invalid[str(path)] = str(error)
     if not paths:
@@ -46,3 +57,20 @@ def check_files(arguments: argparse.Namespace) -> dict[str, Any] | str:
         refusal.result = result if arguments.json else None
         raise refusal
     return result if arguments.json else "\n".join(f"{name}: valid" for name in valid)
+
+
+def _ask_cluster(pipeline: "Pipeline") -> None:
+    """Raises ConfigurationError when pods would be refused, ClusterError when nobody answers."""
+    from kubernetes import config
+    from kubernetes.client import ApiClient
+
+    from orthostat.cluster.preflight import check_cluster
+
+    try:
+        config.load_config()
+    except (config.ConfigException, OSError) as error:
+        raise ClusterError(f"no cluster is known here ({error}); set KUBECONFIG to its file") from error
+    with ApiClient() as api:
+        problems = check_cluster(api, pipeline.resources)
+    if problems:
+        raise ConfigurationError("\n".join([f"{pipeline.name}: {problem}" for problem in problems]))

@@ -8,7 +8,8 @@ from typing import Any
 from orthostat.cli.predict_options import sha256
 
 Result = dict[str, Any]
-"""`note`: a sentence for the run's note; `work`: manifests for the mapped step that follows."""
+"""`note`: a sentence for the run's note; `work`: manifests for the mapped step that follows; `planned`: how
+many scenes or tiles each mapped step has to do."""
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -30,6 +31,14 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
                 type=sha256,
                 metavar="HEX",
                 help="the only bundle to open, whatever the manifest names (default: the manifest's)",
+            )
+            step.add_argument(
+                "--overloads",
+                type=int,
+                default=0,
+                metavar="N",
+                help="so many pods of this batch were killed for memory or scratch: go scene by scene, and "
+                "record the one at which the last of them was (default: %(default)s)",
             )
     for name, (run, help_text) in _RUN_STEPS.items():
         step = _add(steps, name, run, help_text)
@@ -69,7 +78,7 @@ def plan(arguments: argparse.Namespace) -> Result:
     )
     counts = f"{made.listed} scenes listed, {made.planned} to predict in {len(made.batches)} batches"
     note = "; ".join([f"acquired {window}: {counts}", *(f"skipped: {problem}" for problem in made.problems)])
-    return {"note": note, "work": list(made.batches)}
+    return {"note": note, "work": list(made.batches), "planned": {"predict": made.planned}}
 
 
 def predict(arguments: argparse.Namespace) -> Result:
@@ -83,7 +92,7 @@ def predict(arguments: argparse.Namespace) -> Result:
     read_allow_list().require_bundle(*bundle)
     if arguments.sha256:
         AllowList(digests=(arguments.sha256,)).require_bundle(*bundle)
-    predict_batch(batch)
+    predict_batch(batch, arguments.overloads)
     return {}
 
 
@@ -103,24 +112,34 @@ def judge(arguments: argparse.Namespace) -> Result:
     from orthostat.steps.judge import judge_run
 
     work, note = judge_run(read_plan(arguments.root, arguments.run_id))
-    return {"note": note, "work": [uri for period in work.periods for uri in period.work_uris]}
+    return {
+        "note": note,
+        "work": list(work.work_uris),
+        "planned": {"compose": work.tiles, "tabulate": work.tiles},
+    }
 
 
 def compose(arguments: argparse.Namespace) -> Result:
     """Compose the tiles of one manifest."""
     from orthostat.aggregation.compose import compose
-    from orthostat.aggregation.work import read_work
+    from orthostat.aggregation.work import Progress, read_work
 
-    compose(read_work(arguments.uri))
+    works = read_work(arguments.uri).works
+    progress = Progress(works)
+    for work in works:
+        compose(work, progress.advance)
     return {}
 
 
 def tabulate(arguments: argparse.Namespace) -> Result:
     """Tabulate the tiles of one manifest."""
     from orthostat.aggregation.tabulate import tabulate
-    from orthostat.aggregation.work import read_work
+    from orthostat.aggregation.work import Progress, read_work
 
-    tabulate(read_work(arguments.uri))
+    works = read_work(arguments.uri).works
+    progress = Progress(works)
+    for work in works:
+        tabulate(work, progress.advance)
     return {}
 
 

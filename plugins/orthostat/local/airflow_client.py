@@ -115,6 +115,10 @@ class AirflowClient:
         """One run, with its note."""
         return DagRun.model_validate(self._call("GET", _run_path(dag_id, run_id)))
 
+    def fail_run(self, dag_id: str, run_id: str) -> None:
+        """Mark a run failed, as a person does by hand: what it waits for is ended."""
+        self._call("PATCH", _run_path(dag_id, run_id), {"state": "failed"})
+
     def wait_for_run(
         self,
         dag_id: str,

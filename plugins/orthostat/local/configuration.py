@@ -24,6 +24,12 @@ class Configuration(BaseModel):
     api_port: int = 8080
     """Airflow's UI and API."""
     s3_port: int = 5555
+    s3: dict[str, str] | None = None
+    """The AWS_* variables that lead to an S3 that is there already; None for the embedded server."""
+    postgres: str | None = None
+    """URL of a PostgreSQL server that is there already, without a database; None for the embedded one."""
+    kubeconfig: str | None = None
+    """File that leads to the cluster in which pods run; None for no cluster."""
     engine: Literal["auto", "onnx", "raster-vision"] = "auto"
     """What `engine: auto` in a pipeline file means."""
     password: str = Field(default_factory=lambda: secrets.token_urlsafe(12))
@@ -45,6 +51,10 @@ class Configuration(BaseModel):
     @property
     def s3_endpoint(self) -> str:
         """URL of the S3 server."""
+        given = self.s3 or {}
+        endpoint = given.get("AWS_ENDPOINT_URL_S3") or given.get("AWS_ENDPOINT_URL")
+        if self.s3 is not None:
+            return endpoint or "https://s3.amazonaws.com"
         return f"http://127.0.0.1:{self.s3_port}"
 
 

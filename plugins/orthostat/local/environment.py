@@ -1,5 +1,6 @@
 """The environment of everything that runs on this machine's services."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ def environment(local_dir: Path) -> dict[str, str]:
 def inherited() -> dict[str, str]:
     """The caller's environment, with this Python's programs on PATH and no proxy before the loopback."""
     variables = {name: value for name, value in os.environ.items() if name not in UNWANTED}
+    variables.pop("KUBECONFIG", None)  # the cluster is the one that was given, or none
     here = str(Path(sys.executable).parent)
     folders = variables.get("PATH", os.defpath).split(os.pathsep)
     variables["PATH"] = os.pathsep.join([here, *(folder for folder in folders if folder != here)])
@@ -34,10 +36,8 @@ def service_settings(local_dir: Path) -> dict[str, str]:
     local_dir = local_dir.resolve()
     chosen = configuration.read(local_dir)
     return {
-        "AWS_ENDPOINT_URL_S3": chosen.s3_endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
+        **_s3_variables(chosen),
+        **_cluster_variables(chosen),
         "ORTHOSTAT_DATABASE_URL": postgres.url(local_dir, "orthostat", "psycopg"),
         "ORTHOSTAT_ENGINE": chosen.engine,
         "ORTHOSTAT_LOCAL_DIR": str(local_dir),
@@ -46,6 +46,25 @@ def service_settings(local_dir: Path) -> dict[str, str]:
         "AIRFLOW_HOME": str(local_dir / "airflow"),
         **{f"AIRFLOW__{name}": value for name, value in _airflow_options(local_dir, chosen).items()},
     }
+
+
+def _s3_variables(chosen: Configuration) -> dict[str, str]:
+    if chosen.s3 is not None:
+        return chosen.s3
+    return {
+        "AWS_ENDPOINT_URL_S3": chosen.s3_endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
+def _cluster_variables(chosen: Configuration) -> dict[str, str]:
+    """Airflow's connection to the cluster: the path of the file, so that no secret is copied."""
+    if chosen.kubeconfig is None:
+        return {}
+    connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": chosen.kubeconfig}}
+    return {"AIRFLOW_CONN_KUBERNETES_DEFAULT": json.dumps(connection), "KUBECONFIG": chosen.kubeconfig}
 
 
 def _airflow_options(local_dir: Path, chosen: Configuration) -> dict[str, str]:

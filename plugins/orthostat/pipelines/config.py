@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator,
 from orthostat.errors import GridError
 from orthostat.pipelines.limits import Limits
 from orthostat.pipelines.options import EngineChoice, PredictOptions, Share
+from orthostat.pipelines.resources import Resources, amount
 from orthostat.projection import parse_crs, parse_projected
 
 Uri = Annotated[str, Field(min_length=1)]
@@ -213,24 +214,6 @@ class Publication(Section):
         return self
 
 
-class Resources(Section):
-    """What one predict pod asks of the cluster."""
-
-    image: str = "orthostat-predict:latest"
-    stats_image: str = "orthostat-stats:latest"
-    namespace: str = "orthostat"
-    gpu: Annotated[int, Field(ge=0)] = 1
-    cpu: str = "4"
-    memory: str = "16Gi"
-    scratch: str = "20Gi"
-    """Size of the pod's only writable folder."""
-    node_selector: dict[str, str] = {}
-    spot: bool = False
-    """Whether pods may run on spot nodes."""
-    environment_secret: str | None = "orthostat-s3"
-    """Secret whose keys become the pods' environment (S3 credentials); null for workload identity."""
-
-
 class Pipeline(Section):
     """One pipeline file."""
 
@@ -264,11 +247,18 @@ class Pipeline(Section):
     limits: Limits = Field(default_factory=Limits)
     """How much an image, the bundle and their process may take; what is left out, the environment decides."""
     max_pods: Annotated[int, Field(ge=1, le=500)] = 200
-    """At most so many predict pods, and as many compose pods, per run."""
+    """At most so many predict pods, and as many compose pods, per run, whatever the number of periods."""
     batch_mb: Annotated[float, Field(gt=0)] = 2000.0
     """Megabytes of images that are worth a pod of their own."""
     runner: Literal["process", "kubernetes"] = "kubernetes"
     resources: Resources = Resources()
+
+    @property
+    def model_limits(self) -> Limits:
+        """`limits` where the model runs: left to itself, the memory of a pod is that of the pod."""
+        if self.runner == "process" or "memory_mb" in self.limits.model_fields_set:
+            return self.limits
+        return self.limits.model_copy(update={"memory_mb": 0.9 * amount(self.resources.memory) / 1e6})
 
     @field_validator("schedule")
     @classmethod
@@ -276,3 +266,24 @@ class Pipeline(Section):
         if schedule is not None and not croniter.is_valid(schedule):
             raise ValueError("is no cron expression; write five fields, e.g. '0 0 * * *' for every midnight")
         return schedule
+
+
+class PredictImage(Section):
+    """Where the DAG `predict_image` runs, which belongs to no pipeline."""
+
+    runner: Literal["process", "kubernetes"] = "process"
+    resources: Resources = Resources()
+
+
+class Defaults(Section):
+    """The file defaults.yaml: what holds for every pipeline that does not say otherwise."""
+
+    runner: Literal["process", "kubernetes"] = "kubernetes"
+    limits: Limits = Field(default_factory=Limits)
+    resources: Resources = Resources()
+    judgement: Judgement = Judgement()
+    publication: Publication = Publication()
+    max_pods: Annotated[int, Field(ge=1, le=500)] = 200
+    batch_mb: Annotated[float, Field(gt=0)] = 2000.0
+    predict_image: PredictImage = PredictImage()
+    """Of the DAG `predict_image`; it starts from `runner` and `resources` above."""

@@ -135,7 +135,7 @@ def _final_failures(scenes: Sequence[Scene], ledger: Ledger, pipeline: Pipeline)
     uris = [ledger.key(scene).failure for scene in scenes if ledger.has_failed(scene)]
     with ThreadPoolExecutor(_READERS) as readers:
         failures = zip(uris, readers.map(read_failure, uris), strict=True)
-        return [uri for uri, failure in failures if failure and failure.is_final(pipeline.limits)]
+        return [uri for uri, failure in failures if failure and failure.is_final(pipeline.model_limits)]
 
 
 def _manifest(pipeline: Pipeline, recipe: Recipe, scenes: Sequence[Scene], generation: str | None) -> Batch:

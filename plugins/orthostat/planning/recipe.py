@@ -24,7 +24,7 @@ def pipeline_recipe(pipeline: Pipeline) -> Recipe:
         engine=engine,
         options=model.options(),
         fill=pipeline.scenes.fill,
-        limits=pipeline.limits,
+        limits=pipeline.model_limits,
     )
 
 

@@ -18,6 +18,7 @@ from orthostat.prediction.failure import Failure, read_failure
 from orthostat.prediction.fetch import fetch_bundle
 from orthostat.prediction.item import Prediction
 from orthostat.prediction.options import resolve_options
+from orthostat.prediction.overload import explain_overload, is_overload, mark_attempt, unmark_attempt
 from orthostat.prediction.process import ModelProcess
 from orthostat.prediction.scene import Work, commit_scene, compute_scene, download_image, record_failure
 from orthostat.prediction.stac import read_generation
@@ -36,8 +37,11 @@ class Summary:
     failed: int
 
 
-def predict_batch(batch: Batch) -> Summary:
+def predict_batch(batch: Batch, overloads: int = 0) -> Summary:
     """Predict the scenes of a batch; those that are committed already are left alone.
+
+    `overloads` pods of this batch were killed for want of memory or scratch: after the first, each scene has
+    a model to itself, and the one at which that is killed, too, is recorded as failed.
 
     A scene that fails leaves a failure record and the batch goes on; a second attempt goes on where the first
     ended. Raises BundleError when the bundle is not the named one or cannot be used, OutageError and
@@ -54,8 +58,14 @@ def predict_batch(batch: Batch) -> Summary:
     ]
     todo = [one for one in work if not _is_committed(one)]
     waiting = [one for one in todo if not _has_failed(one, batch.recipe)]
-    failed = sum(isinstance(outcome, Failure) for outcome in predict_each(batch.recipe, waiting))
-    return Summary(len(waiting) - failed, len(work) - len(todo), len(todo) - len(waiting) + failed)
+    outcomes = (
+        predict_apart(batch.recipe, waiting, overloads) if overloads else predict_each(batch.recipe, waiting)
+    )
+    skipped, failed = len(work) - len(todo), len(todo) - len(waiting)
+    for number, outcome in enumerate(outcomes, start=len(work) - len(waiting) + 1):
+        failed += isinstance(outcome, Failure)
+        log.info("%d of %d scenes done, %d failed", number, len(work), failed)
+    return Summary(len(work) - skipped - failed, skipped, failed)
 
 
 def prepare_model(recipe: Recipe, folder: Path) -> ModelProcess:
@@ -106,6 +116,17 @@ def predict_each(recipe: Recipe, work: Sequence[Work]) -> Iterator[Prediction | 
             stored = outcome
         if stored is not None:
             yield _told(stored.result())
+
+
+def predict_apart(recipe: Recipe, work: Sequence[Work], overloads: int) -> Iterator[Prediction | Failure]:
+    """Predict each scene with a model of its own; raises as `predict_each` does."""
+    for one in work:
+        if is_overload(one, recipe, overloads):
+            yield _told(record_failure(one, explain_overload(one, recipe)))
+        else:
+            mark_attempt(one, recipe, overloads)
+            yield from predict_each(recipe, [one])
+        unmark_attempt(one)
 
 
 def _attempt(

@@ -8,7 +8,7 @@ from orthostat import settings
 from orthostat.aggregation.boundaries import Boundaries, store_boundaries
 from orthostat.aggregation.keys import list_tiles
 from orthostat.aggregation.values import OBJECTS
-from orthostat.aggregation.work import plan_work
+from orthostat.aggregation.work import TileWork, plan_work, share_work
 from orthostat.errors import ConfigurationError
 from orthostat.estimation.reference import Reference
 from orthostat.judgement.judge import Circumstances, Judged, count_verdicts, judge_period
@@ -50,13 +50,18 @@ def judge_run(plan: Plan) -> tuple[RunWork, str]:
     releases those, too. Raises ConfigurationError when zones have changed under the name of their version.
     """
     bench = _prepare(plan)
+    works: list[TileWork] = []
     periods, everything, remarks = [], [], []
     for period in _affected_periods(bench):
-        judged, changed, remark = _judge(bench, period)
+        judged, changed, remark = _judge(bench, period, works)
         everything += judged
         remarks += [f"{period} {remark}"] if remark else []
         periods += [changed] if changed else []
-    work = RunWork(periods=tuple(periods))
+    uris = []
+    for number, share in enumerate(share_work(works, plan.pipeline.max_pods)):
+        uris.append(plan.layout.work(plan.run_id, number))
+        write_manifest(uris[-1], share)
+    work = RunWork(periods=tuple(periods), work_uris=tuple(uris))
     write_manifest(plan.layout.run(plan.run_id, "judgement.json"), work)
     named = ", ".join(entry.period for entry in periods) or "none"
     return work, "; ".join([count_verdicts(everything), f"periods to compute: {named}", *remarks])
@@ -102,8 +107,13 @@ def _affected_periods(bench: _Bench) -> list[str]:
     return sorted(moved.union(bench.plan.periods))
 
 
-def _judge(bench: _Bench, period: str) -> tuple[list[Judged], PeriodWork | None, str | None]:
-    """The verdicts of a period, what is to be computed of it, and a remark where that needs one."""
+def _judge(
+    bench: _Bench, period: str, works: list[TileWork]
+) -> tuple[list[Judged], PeriodWork | None, str | None]:
+    """The verdicts of a period, what is to be computed of it, and a remark where that needs one.
+
+    The tiles to compute are added to `works`.
+    """
     plan, pipeline = bench.plan, bench.plan.pipeline
     window = period_window(period, pipeline.period)
     archive = bench.archive if period in plan.periods else list_scenes(pipeline.scenes, window)
@@ -126,7 +136,7 @@ def _judge(bench: _Bench, period: str) -> tuple[list[Judged], PeriodWork | None,
         return judged, None, None
     if remark or (not used and before is None):
         return judged, None, remark
-    return judged, _plan_period(bench, period, inputs, used), _tell_losses(before, used, archive)
+    return judged, _plan_period(bench, period, inputs, used, works), _tell_losses(before, used, archive)
 
 
 def _find_open(window: Window, scenes: Sequence[Scene], ledger: Ledger) -> str | None:
@@ -186,17 +196,16 @@ def _refuse_sampled_objects(pipeline: Pipeline, used: Sequence[Judged]) -> None:
         )
 
 
-def _plan_period(bench: _Bench, period: str, inputs: Inputs, used: Sequence[Judged]) -> PeriodWork:
-    """Write the manifests of one period's pods; none where nothing is left to compose."""
+def _plan_period(
+    bench: _Bench, period: str, inputs: Inputs, used: Sequence[Judged], works: list[TileWork]
+) -> PeriodWork:
+    """One period, whose tiles to compute are added to `works`; none where nothing is left to compose."""
     plan = bench.plan
     model = describe_model(plan.pipeline) if not used else used[0].prediction
     pairs = [(one.item_uri, one.prediction) for one in used]
     boundaries = bench.boundaries_uri, bench.boundaries
     tiles = plan_work(plan.pipeline, period, pairs, boundaries, list_tiles(plan.layout, period))
-    uris = []
-    for number, work in enumerate(tiles.works):
-        uris.append(plan.layout.work(plan.run_id, period, number))
-        write_manifest(uris[-1], work)
+    works += tiles.works
     return PeriodWork(
         period=period,
         inputs=inputs,
@@ -213,5 +222,5 @@ def _plan_period(bench: _Bench, period: str, inputs: Inputs, used: Sequence[Judg
         classes=model.classes,
         boundaries_uri=bench.boundaries_uri,
         tiles=tuple(tiles.tasks),
-        work_uris=tuple(uris),
+        missing=sum(len(work.tiles) for work in tiles.works),
     )

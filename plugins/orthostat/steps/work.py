@@ -35,8 +35,8 @@ class PeriodWork(BaseModel):
     boundaries_uri: str
     tiles: tuple[TileTask, ...]
     """All tiles of the composite, also those that are there."""
-    work_uris: tuple[str, ...]
-    """Manifests of the pods that compose and tabulate the others."""
+    missing: int
+    """How many of them are to be composed or tabulated."""
 
 
 class RunWork(BaseModel):
@@ -45,6 +45,13 @@ class RunWork(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     periods: tuple[PeriodWork, ...]
+    work_uris: tuple[str, ...]
+    """Manifests of the pods that compose and tabulate, whichever period's tiles."""
+
+    @property
+    def tiles(self) -> int:
+        """How many tiles these pods have together."""
+        return sum(period.missing for period in self.periods)
 
 
 class Judgement(BaseModel):

@@ -1,0 +1,125 @@
+"""Waits for a pod outside a worker slot: sees why it does not start, and says how far it is."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any, Self
+
+from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook
+from airflow.providers.cncf.kubernetes.triggers.pod import ContainerState, KubernetesPodTrigger
+from airflow.providers.cncf.kubernetes.utils.pod_manager import PodLaunchTimeoutException
+from airflow.sdk.execution_time.xcom import XCom
+from airflow.triggers.base import TriggerEvent
+from asgiref.sync import sync_to_async
+from kubernetes_asyncio.client import ApiException, CoreV1Api
+
+from orthostat.cluster.diagnosis import Diagnosis
+from orthostat.cluster.waiting import explain_wait
+from orthostat_airflow.notes import PROGRESS, Progress, read_progress
+
+
+class _Hook(AsyncKubernetesHook):
+    """Reads logs, and tells when they say how far the step is."""
+
+    def __init__(self, tell: Callable[[Progress], Awaitable[None]], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.tell = tell
+
+    async def read_logs(self, *arguments: Any, **named: Any) -> list[str]:
+        lines: list[str] = await super().read_logs(*arguments, **named)
+        found = [progress for progress in map(read_progress, lines) if progress]
+        if found:
+            await self.tell(found[-1])
+        return lines
+
+
+class PodTrigger(KubernetesPodTrigger):
+    """The provider's trigger, which gives up on a pod that cannot start as soon as that is known."""
+
+    diagnosis: Diagnosis | None = None
+    told: Progress | None = None
+
+    @classmethod
+    def like(cls, trigger: KubernetesPodTrigger) -> Self:
+        """The same wait. What opens the cluster is left out: the triggerer looks it up by itself, so that
+        no credential stands in the trigger's row of the database.
+        """
+        arguments = trigger.serialize()[1]
+        return cls(**{**arguments, "connection_extras": None, "config_dict": None})
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """The trigger as Airflow stores it."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", super().serialize()[1]
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """The provider's events; one of a pod that cannot start bears the diagnosis."""
+        async for event in super().run():
+            if self.diagnosis is not None:
+                event.payload["diagnosis"] = asdict(self.diagnosis)
+            yield event
+
+    @cached_property
+    def hook(self) -> _Hook:
+        """The way to the cluster: the connection's, as this triggerer has it."""
+        return _Hook(
+            self._tell_progress,
+            conn_id=self.kubernetes_conn_id,
+            in_cluster=self.in_cluster,
+            cluster_context=self.cluster_context,
+        )
+
+    async def _tell_progress(self, progress: Progress) -> None:
+        ti = self.task_instance
+        if ti is None or progress == self.told:
+            return
+        place = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": ti.map_index}
+        await sync_to_async(XCom.set)(PROGRESS, progress, **place)
+        self.told = progress
+
+    async def _wait_for_pod_start(self) -> ContainerState:
+        """Wait until the container runs or has ended; PodLaunchTimeoutException when it never will."""
+        began, told = time.monotonic(), ""
+        while True:
+            pod = await self._get_pod()
+            if pod.status.phase not in {"Pending", "Unknown"}:
+                return self.define_pod_container_state(pod)
+            waited = time.monotonic() - began
+            self.diagnosis = await self._look(pod, waited)
+            if self.diagnosis is not None:
+                raise PodLaunchTimeoutException(self.diagnosis.reason)
+            told = self._tell(pod, told)
+            is_scheduled = pod.spec.node_name is not None
+            allowed = self.schedule_timeout + (self.startup_timeout if is_scheduled else 0)
+            if waited > allowed:
+                verb = "started" if is_scheduled else "got a node"
+                self.diagnosis = Diagnosis(
+                    f"the pod has not {verb} within {allowed} s; see its events: {told or 'none'}",
+                    is_final=False,
+                )
+                raise PodLaunchTimeoutException(self.diagnosis.reason)
+            await asyncio.sleep(self.startup_check_interval)
+
+    async def _look(self, pod: Any, waited_s: float) -> Diagnosis | None:
+        async with self.hook.get_conn() as api:
+            core = CoreV1Api(api)
+            selector = f"involvedObject.name={self.pod_name}"
+            events = await core.list_namespaced_event(self.pod_namespace, field_selector=selector)
+            nodes: Any = None
+            if pod.spec.node_name is None:
+                try:
+                    nodes = (await core.list_node()).items
+                except ApiException:
+                    nodes = None  # an account that may not list them must wait for the autoscaler's word
+            as_json = api.sanitize_for_serialization
+            return explain_wait(as_json(pod), as_json(events.items), as_json(nodes), waited_s)
+
+    def _tell(self, pod: Any, told: str) -> str:
+        """Log what the pod waits for when that changes."""
+        waiting = [c.message for c in pod.status.conditions or [] if c.status == "False" and c.message]
+        containers = [c.state.waiting for c in pod.status.container_statuses or [] if c.state.waiting]
+        now = "; ".join([*(w.reason for w in containers if w.reason), *waiting[:1]])
+        if now and now != told:
+            self.log.info("The pod waits: %s", now)
+        return now
