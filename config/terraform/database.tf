@@ -1,7 +1,7 @@
 locals {
   databases = toset(["airflow", "orthostat"])
-  # `orthostat` owns the tables. The others are made by users.sql, because every user that Cloud SQL's own
-  # interface makes is a cloudsqlsuperuser: it may drop databases and make roles.
+  # `orthostat` owns the tables. The others are made by config/kubernetes/database, because every user that
+  # Cloud SQL's own interface makes is a cloudsqlsuperuser: it may drop databases and make roles.
   users = toset(["orthostat", "airflow", "airflow_worker", "statisticians"])
 }
 

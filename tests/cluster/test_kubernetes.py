@@ -74,7 +74,7 @@ def launcher(namespace: str, tmp_path_factory: pytest.TempPathFactory) -> list[s
     return [f"--kubeconfig={path}", "--namespace", namespace]
 
 
-@pytest.mark.parametrize("overlay", ["base", "test", "gke", "service"])
+@pytest.mark.parametrize("overlay", ["base", "test", "gke", "service", "database"])
 def test_the_cluster_takes_every_manifest(namespace: str, overlay: str) -> None:
     made = list(yaml.safe_load_all(kubectl("kustomize", str(MANIFESTS / overlay))))
     for entry in made:

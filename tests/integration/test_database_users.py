@@ -1,4 +1,4 @@
-"""config/terraform/users.sql on a PostgreSQL made like Cloud SQL's: who may do what once it has run.
+"""config/kubernetes/database/users.sql on a PostgreSQL made like Cloud SQL's: who may do what then.
 
 Cloud SQL's own interface makes users that belong to `cloudsqlsuperuser`, which owns the databases; the roles
 made here stand for it. What Google's PostgreSQL does otherwise, this cannot show.
@@ -16,7 +16,7 @@ import pytest
 from orthostat.local import postgres, services
 from orthostat.statistics.database import migrate
 
-USERS = Path(__file__).parents[2] / "config/terraform/users.sql"
+USERS = Path(__file__).parents[2] / "config/kubernetes/database/users.sql"
 PASSWORDS = dict.fromkeys(("AIRFLOW_PASSWORD", "WORKER_PASSWORD", "STATISTICIANS_PASSWORD"), "x")
 CLOUD_SQL = """
     CREATE ROLE cloudsqlsuperuser CREATEDB CREATEROLE;
