@@ -53,8 +53,15 @@ class PodStep(KubernetesPodOperator):
     What another try cannot mend fails at once; what the cluster may have room for later is waited for.
     """
 
+    def __init__(self, *, backfill_priority_class: str | None = None, **kwargs: Any) -> None:
+        """`backfill_priority_class` is that of pods of backfills, which should wait for nightly ones."""
+        super().__init__(**kwargs)
+        self.backfill_priority_class = backfill_priority_class
+
     def execute(self, context: Any) -> Any:
         """Make the pod and wait for it outside a worker slot; asks again later where a quota is used up."""
+        if context["dag_run"].run_type == "backfill" and self.backfill_priority_class is not None:
+            self.priority_class_name = self.backfill_priority_class
         overloads = self._count_overloads(context)
         if overloads:
             self.arguments = [*self.arguments, "--overloads", str(overloads)]
@@ -146,6 +153,7 @@ def _defaults(task_id: str, resources: Resources) -> dict[str, Any]:
         "namespace": resources.namespace,
         "image": pod["spec"]["containers"][0]["image"],
         "pod_template_dict": pod,
+        "backfill_priority_class": resources.backfill_priority_class,
         "termination_message_policy": "FallbackToLogsOnError",
         "automount_service_account_token": False,
     }

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,57 +46,31 @@ def s3_secret(name: str = SECRET) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": aws}
 
 
-def moved(manifests: Sequence[Any], namespace: str, airflow: str) -> list[Any]:
-    """The project's manifests in namespaces of these tests instead of `orthostat` and `airflow`."""
-    text = yaml.safe_dump_all(manifests)
-    text = text.replace("namespace: orthostat", f"namespace: {namespace}")
-    text = text.replace("namespace: airflow", f"namespace: {airflow}")
-    made = list(yaml.safe_load_all(text))
-    for entry in made:
-        if entry["kind"] == "Namespace":
-            entry["metadata"]["name"] = namespace
-    return made
+QUOTA = {"pods": "20", "requests.cpu": "100", "requests.memory": "100Gi", "limits.memory": "100Gi"}
+"""Room for many small pods on a small machine; its own memory decides."""
 
 
 @contextmanager
-def temporary_namespace(prefix: str, *manifests: Any) -> Iterator[str]:
-    """A namespace made of the project's own manifests, and Airflow's accounts beside it."""
-    name = f"{prefix}-{uuid.uuid4().hex[:6]}"
-    accounts = [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"{name}-airflow"}},
-        *(
-            {
-                "apiVersion": "v1",
-                "kind": "ServiceAccount",
-                "metadata": {"name": f"airflow-{part}", "namespace": f"{name}-airflow"},
-            }
-            for part in ("scheduler", "triggerer", "worker")
-        ),
-    ]
-    project = list(yaml.safe_load_all(kubectl("kustomize", str(ROOT / "config/kubernetes"))))
+def temporary_namespace(*manifests: Any) -> Iterator[str]:
+    """The base under names of its own, with what tests add; its account `launcher` stands for Airflow."""
+    name = f"orthostat-test-{uuid.uuid4().hex[:6]}"
+    made = kubectl("kustomize", str(ROOT / "config/kubernetes/test")).replace("orthostat-test", name)
     own = [{**entry, "metadata": {**entry["metadata"], "namespace": name}} for entry in manifests]
+    hard = {"spec": {"hard": {**QUOTA, "requests.nvidia.com/gpu": "16"}}}
     try:
-        apply(*accounts)
-        apply(*moved(project, name, f"{name}-airflow"), *own)
+        kubectl("apply", "--server-side", "-f", "-", given=made)
+        apply(*own)
+        kubectl("-n", name, "patch", "resourcequota", "orthostat", "--type=merge", "-p", json.dumps(hard))
         yield name
     finally:
-        kubectl("delete", "namespace", name, f"{name}-airflow", "--wait=false", check=False)
+        kubectl("delete", "--wait=false", "--ignore-not-found", "-f", "-", given=made, check=False)
 
 
-def write_kubeconfig(path: Path, namespace: str, account: str = "airflow-scheduler") -> Path:
-    """A kubeconfig of one of Airflow's accounts: what it may is what the project's Role says."""
-    token = kubectl("-n", f"{namespace}-airflow", "create", "token", account, "--duration=4h").strip()
-    here = yaml.safe_load(kubectl("config", "view", "--raw", "--minify", "--flatten"))
-    content = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "tests",
-        "clusters": [{"name": "tests", "cluster": here["clusters"][0]["cluster"]}],
-        "contexts": [
-            {"name": "tests", "context": {"cluster": "tests", "user": account, "namespace": namespace}}
-        ],
-        "users": [{"name": account, "user": {"token": token}}],
-    }
-    path.write_text(yaml.safe_dump(content))
+def write_kubeconfig(path: Path, namespace: str, account: str = "launcher") -> Path:
+    """A kubeconfig of Airflow's account: what it may is what the project's Role says."""
+    config = json.loads(kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json"))
+    token = kubectl("-n", namespace, "create", "token", account, "--duration=4h").strip()
+    config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
+    path.write_text(json.dumps(config))
     path.chmod(0o600)
     return path

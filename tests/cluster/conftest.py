@@ -71,9 +71,9 @@ class Cluster:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """Airflow with the rights of the project's own Role, and nothing else."""
-    secret = s3_secret()
+    secret, kubeconfig = s3_secret(), os.environ["KUBECONFIG"]
     with (
-        temporary_namespace("orthostat", secret) as space,
+        temporary_namespace(secret) as space,
         tempfile.TemporaryDirectory(prefix="orthostat-test-") as folder,
         pytest.MonkeyPatch.context() as patch,
     ):
@@ -91,7 +91,7 @@ def cluster() -> Iterator[Cluster]:
             services.start(local_dir)
             for name, value in environment(local_dir).items():
                 patch.setenv(name, value)
-            patch.setenv("KUBECONFIG", os.environ["CLUSTER_KUBECONFIG"])
+            patch.setenv("KUBECONFIG", kubeconfig)
             storage.s3.cache_clear()
             bucket = f"s3://orthostat-{uuid.uuid4().hex[:8]}"
             upload_world(bucket, Path(folder) / "world")

@@ -12,10 +12,13 @@ pytestmark = needs_cluster
 JANUARY = {"from": "2024-01-01", "to": "2024-01-31"}
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "namespace": ({"namespace": "nowhere"}, "there is no namespace 'nowhere' in the cluster"),
+    "namespace": (
+        {"namespace": "nowhere"},
+        "may not create pods in namespace 'nowhere'; bind it there to the Role",
+    ),
     "account": ({"service_account": "nobody"}, "there is no service account 'nobody'"),
     "priority": ({"priority_class": "unheard-of"}, "there is no PriorityClass 'unheard-of'"),
-    "quota": ({"memory": "900Gi"}, "the namespace's whole quota is 400Gi"),
+    "quota": ({"memory": "900Gi"}, "the namespace's whole quota is 100Gi"),
 }
 """What `plan` hears from the API server before there is a pod."""
 

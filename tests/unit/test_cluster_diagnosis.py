@@ -72,7 +72,7 @@ REFUSALS = [
         403,
         'pods is forbidden: User "system:serviceaccount:a:b" cannot create resource "pods" in API group '
         '"" in the namespace "eo"',
-        "system:serviceaccount:a:b may not create pods in namespace 'eo'; bind it to the Role 'pod-launcher'",
+        "system:serviceaccount:a:b may not create pods in namespace 'eo'; bind it there to the Role",
     ),
     (
         403,

@@ -11,7 +11,7 @@ from orthostat.errors import ClusterError
 from orthostat.pipelines.resources import Resources
 
 _RIGHTS = (
-    *(("pods", verb) for verb in ("create", "get", "list", "watch", "patch", "delete")),
+    *(("pods", verb) for verb in ("create", "get", "list", "patch", "delete")),
     ("pods/log", "get"),
     ("events", "list"),
 )

@@ -75,8 +75,9 @@ def _no_priority(match: re.Match[str], message: str, namespace: str) -> Diagnosi
 
 def _no_right(match: re.Match[str], message: str, namespace: str) -> Diagnosis:
     return Diagnosis(
-        f"{match[1]} may not {match[2]} {match[3]} in namespace '{namespace}'; bind it to the Role "
-        "'pod-launcher' (config/kubernetes), as scheduler, workers and triggerer must be",
+        f"{match[1]} may not {match[2]} {match[3]} in namespace '{namespace}'; bind it there to the "
+        "Role 'pod-launcher' (config/kubernetes), as scheduler, workers and triggerer must be, or correct "
+        "'resources.namespace'",
         is_final=True,
     )
 

@@ -66,6 +66,9 @@ class Resources(BaseModel):
     spot: bool = False
     """Whether predict pods may run on spot nodes."""
     priority_class: str | None = None
+    """Of nightly and manual runs, such as `orthostat-nightly`."""
+    backfill_priority_class: str | None = None
+    """Of backfills, such as `orthostat-backfill`; `priority_class` when left out."""
     service_account: str | None = None
     """Of the pods; the namespace's `default` when left out."""
     environment_secret: str | None = "orthostat-s3"
