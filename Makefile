@@ -8,10 +8,10 @@ OTHER_LOCAL := .local/raster-vision
 BEGAN := $(shell date +%s)
 export PYTHONUNBUFFERED = 1
 
-.PHONY: setup demo up down test fuzz check lock clean help
+.PHONY: setup demo up down test cluster-test fuzz check lock clean help
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 # What the services and the engine onnx need; tests, training and the engine raster-vision need the rest.
 LIGHT := --extra airflow --extra local --extra predict --extra serve --extra stats
@@ -48,6 +48,9 @@ down: ## stop what `make up` or `make demo` started
 # A file at a time per worker, in the order of their names: those that run Airflow for minutes come early.
 test: setup ## every test
 	@$(BIN)/pytest tests -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+cluster-test: setup ## the pipeline as pods on a real cluster (tests/cluster/run says which)
+	@tests/cluster/run
 
 fuzz: setup ## a thousand mutated images, bundles and bodies each, and 200 jobs under kills; about ten minutes
 	@FUZZ_CASES=1000 KILLED_JOBS=200 $(BIN)/pytest -q tests/integration/test_fuzz.py \

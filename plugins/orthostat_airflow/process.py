@@ -23,8 +23,10 @@ _PASSED_ON = (
     *("AWS_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT"),
     *("CUDA_", "NVIDIA_", "OMP_", "ORTHOSTAT_"),
 )
-_KEPT_BACK = {"ORTHOSTAT_DATABASE_URL"}
-"""What a step that predicts finds in its environment: S3, and nothing of Airflow or a database."""
+"""What a step finds in its environment: S3, and nothing of Airflow."""
+_DATABASE = ("ORTHOSTAT_DATABASE_URL", "PG")
+_WITH_DATABASE = {"judge", "release"}
+"""The steps that read or write the statistics."""
 _ERROR = "error: "
 """What the command line puts before the message of an error, which may go on for several lines."""
 
@@ -68,11 +70,11 @@ class ProcessStep(BaseOperator):
 
     def _environment(self) -> dict[str, str]:
         threads = {} if self.threads is None else {"ORTHOSTAT_THREADS": str(self.threads)}
-        is_prediction = "predict" in self.arguments[:2]
+        has_database = bool(_WITH_DATABASE.intersection(self.arguments[:2]))
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not is_prediction or (name.startswith(_PASSED_ON) and name not in _KEPT_BACK)
+            if (has_database if name.startswith(_DATABASE) else name.startswith(_PASSED_ON))
         }
         return {**threads, **inherited, "PYTHONUNBUFFERED": "1"}
 

@@ -124,7 +124,7 @@ def write_pipeline(cluster: Cluster, name: str, folder: Path, **changes: Any) ->
     )
     content = yaml.safe_load(text)
     del content["runner"]  # defaults.yaml says it
-    content |= {"name": name, "output": f"{cluster.bucket}/{name}"} | changes
+    content |= {"name": name, "schedule": None, "output": f"{cluster.bucket}/{name}"} | changes
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(content))
     return Story(load_pipeline(path), folder)

@@ -24,7 +24,7 @@ def rasters(root: str) -> dict[str, str]:
 
 
 def test_a_backfill_of_three_months_equals_processes(cluster: Cluster, by_processes: Story) -> None:
-    story = cluster.write("pods")
+    story = cluster.write("pods", schedule="0 0 1 * *")
     command = [
         "backfill",
         "create",

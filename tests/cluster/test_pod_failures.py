@@ -23,7 +23,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 """What `plan` hears from the API server before there is a pod."""
 
 FAILED: dict[str, tuple[dict[str, Any], str, int]] = {
-    "image": ({"image": "localhost/nowhere:1"}, "image 'localhost/nowhere:1' cannot be pulled", 1),
+    "image": ({"image": "localhost/nowhere:1"}, "image 'localhost/nowhere:1' cannot be pulled", 2),
     "secret": ({"environment_secret": "absent"}, "there is no secret 'absent' in namespace", 1),
     "gpus": ({"gpu": 8}, "no node can take the pod (", 1),
     "selector": ({"node_selector": {"disk": "none"}}, "disk=none): 0/1 nodes are available", 1),

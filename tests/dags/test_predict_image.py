@@ -53,12 +53,15 @@ def test_a_list_that_cannot_be_read_allows_nothing_and_the_dag_says_so(tmp_path:
     assert "is no allow-list" in dag.doc_md
 
 
-def test_a_prediction_does_not_see_the_schedulers_environment(monkeypatch) -> None:
-    for name in ("AIRFLOW__CORE__FERNET_KEY", "ORTHOSTAT_DATABASE_URL", "PGPASSWORD", "AWS_ACCESS_KEY_ID"):
+def test_a_step_sees_what_it_needs_and_nothing_of_the_scheduler(monkeypatch) -> None:
+    database, storage = {"ORTHOSTAT_DATABASE_URL", "PGPASSWORD"}, {"AWS_ACCESS_KEY_ID"}
+    airflow = {"AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW_CONN_X"}
+    for name in (*database, *storage, *airflow):
         monkeypatch.setenv(name, "secret")
-    for arguments in (["predict"], ["step", "predict", "--batch", "b"]):
-        seen = ProcessStep(task_id="predict", arguments=arguments)._environment()
-        assert {name for name, value in seen.items() if value == "secret"} == {"AWS_ACCESS_KEY_ID"}
-        assert "PATH" in seen
-    released = ProcessStep(task_id="release", arguments=["step", "release"])._environment()
-    assert released["ORTHOSTAT_DATABASE_URL"] == "secret"
+    for arguments, seen in [
+        (["predict", "--json"], storage),
+        *((["step", step], storage) for step in ("plan", "predict", "verify", "compose", "estimate", "gate")),
+        *((["step", step], storage | database) for step in ("judge", "release")),
+    ]:
+        environment = ProcessStep(task_id="any", arguments=arguments)._environment()
+        assert {name for name, value in environment.items() if value == "secret"} == seen, arguments

@@ -57,7 +57,7 @@ def _pull_error(message: str, events: Sequence[Manifest]) -> str:
 
 def _explain_pull(image: str, error: str, waited_s: float) -> Diagnosis | None:
     if _PASSING_PULL.search(error) and not re.search(r"not found|denied|unauthorized", error):
-        if waited_s < 2 * SETTLED_S:
+        if waited_s < 1.5 * SETTLED_S:
             return None
         return Diagnosis(f"image '{image}' cannot be pulled now: {error}", is_final=False)
     return Diagnosis(
@@ -93,7 +93,10 @@ def _explain_schedule(
         return None
     if _AT_MOST.search(said) or (nodes is None and not autoscaler):
         return None
-    scheduler = str(refused[-1].get("message", "")).rstrip(". ")
+    # The scheduler goes on about what it tried besides.
+    scheduler = re.split(r"\. (?=no new claims|preemption)", str(refused[-1].get("message", "")))[0].rstrip(
+        ". "
+    )
     scaling = f"the autoscaler makes none: {said}" if said else "no autoscaler has answered"
     return Diagnosis(
         f"no node can take the pod ({_asks(pod)}): {scheduler}; {scaling}. Correct 'resources' (gpu, cpu, "
