@@ -54,8 +54,17 @@ def allow_list_path() -> Path | None:
 
 
 def gpu_slots() -> int:
-    """Predict pods at a time, of all runs: ORTHOSTAT_GPU_SLOTS, else 8, as the quota of config/kubernetes."""
+    """Slots of a pool of predict pods when it is made: ORTHOSTAT_GPU_SLOTS, else 8, as config/kubernetes has
+    GPUs in its quota.
+    """
     return int(positive("ORTHOSTAT_GPU_SLOTS", 8))
+
+
+def stats_slots() -> int:
+    """Slots of a pool of other pods when it is made: ORTHOSTAT_STATS_SLOTS, else the 32 for which that quota
+    has room beside 8 that predict.
+    """
+    return int(positive("ORTHOSTAT_STATS_SLOTS", 32))
 
 
 def threads() -> int:

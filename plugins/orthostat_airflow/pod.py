@@ -144,11 +144,11 @@ def mapped_pod_step(task_id: str, resources: Resources, **kwargs: Any) -> Any:
 def _defaults(task_id: str, resources: Resources) -> dict[str, Any]:
     is_prediction = task_id == "predict"
     pod = predict_pod(resources) if is_prediction else stats_pod(resources)
-    pool = {"pool": resources.pool} if is_prediction else {}
     return {
         **POD_DEFAULTS,
-        **pool,
         "task_id": task_id,
+        # A pod that a quota has no room for would ask again and again.
+        "pool": resources.pool if is_prediction else resources.stats_pool,
         "name": f"orthostat-{task_id}",
         "namespace": resources.namespace,
         "image": pod["spec"]["containers"][0]["image"],

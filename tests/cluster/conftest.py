@@ -85,7 +85,11 @@ def cluster() -> Iterator[Cluster]:
             s3=secret["stringData"], kubeconfig=str(write_kubeconfig(Path(folder) / "kubeconfig", space))
         )
         configuration.write(local_dir, chosen)
-        defaults = {"runner": "kubernetes", "resources": {**RESOURCES, "namespace": space}}
+        defaults = {
+            "runner": "kubernetes",
+            "resources": {**RESOURCES, "namespace": space},
+            "predict_image": {"resources": {"memory": "1Gi"}},
+        }
         (pipelines_dir / "defaults.yaml").write_text(yaml.safe_dump(defaults))
         try:
             services.start(local_dir)

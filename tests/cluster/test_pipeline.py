@@ -1,12 +1,20 @@
 """The pipeline as pods, from an Airflow beside the cluster: byte for byte what the runner `process` makes."""
 
+import csv
 import hashlib
+import io
+import re
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 from orthostat import storage
 from orthostat.local.environment import environment
-from tests.cluster.cluster import get, needs_cluster
+from tests.cluster.cluster import get, kubectl, needs_cluster
 from tests.cluster.conftest import Cluster
 from tests.integration.story import Story
 
@@ -58,3 +66,85 @@ def test_by_hand_there_is_nothing_new(cluster: Cluster, by_processes: Story) -> 
     note = cluster.note("pods", run_id)
     assert "12 scenes listed, 0 to predict" in note
     assert "nothing to release: no period changed" in note
+
+
+def test_at_night_a_late_arrival_is_found(cluster: Cluster, by_processes: Story) -> None:
+    acquired = datetime.now(UTC).replace(day=1) - timedelta(days=1)  # of a month that is over
+    first = next(iter(storage.list_objects(f"{cluster.bucket}/synthetic/scenes/")))
+    late = f"{cluster.bucket}/nightly/scenes/SYN_A_{acquired:%Y%m%d}.tif"
+    storage.write_bytes(late, storage.read_bytes(first.uri))
+    pattern = r"(?P<scene_id>SYN_[A-D]_(?P<acquired>\d{8}))\.tif$"
+    scenes = {"uri": f"{cluster.bucket}/nightly/scenes/", "pattern": pattern, "fill": 0}
+    cluster.write("nightly", scenes=scenes, schedule="0 0 * * *", sample=None, lookback_days=40)
+    deadline = time.monotonic() + 120
+    while not cluster.client.dag_runs("nightly") and time.monotonic() < deadline:
+        time.sleep(1)
+    [run] = cluster.client.dag_runs("nightly")
+    assert run.run_type == "scheduled"
+    assert cluster.client.wait_for_run("nightly", run.run_id) == "success", cluster.note(
+        "nightly", run.run_id
+    )
+    note = cluster.note("nightly", run.run_id)
+    assert "1 scenes listed, 1 to predict" in note
+    assert f"first figures for {acquired:%Y-%m}" in note
+
+
+def test_one_image_on_demand_has_its_own_settings(cluster: Cluster, by_processes: Story) -> None:
+    """The DAG takes image and resources from `predict_image` in defaults.yaml, not those of the pipelines."""
+    cluster.write("pods")
+    model = by_processes.pipeline.model
+    image = next(iter(storage.list_objects(f"{cluster.bucket}/synthetic/scenes/"))).uri
+    output = f"{cluster.bucket}/pods/on-demand/one"
+    cluster.client.wait_for_dag("predict_image")
+    cluster.client.unpause("predict_image")
+    form = {"image": image, "bundle": model.bundle, "output": output}
+    run_id = cluster.client.trigger("predict_image", form)
+    pod = wait_for_pod(cluster, "predict_image")
+    assert pod["spec"]["containers"][0]["resources"]["limits"] == {"memory": "1Gi"}
+    assert cluster.client.wait_for_run("predict_image", run_id) == "success"
+    [of_pipeline] = [
+        entry.uri
+        for entry in storage.list_objects(f"{by_processes.pipeline.output}/predictions/")
+        if f"/{Path(image).stem}/" in entry.uri and entry.uri.endswith("/labels.tif")
+    ]
+    assert storage.read_bytes(f"{output}/labels.tif") == storage.read_bytes(of_pipeline)
+
+
+def test_a_run_tells_how_far_it_is_and_outlives_a_pod(cluster: Cluster, by_processes: Story) -> None:
+    """A pod that is deleted is one that is tried again; what it had committed is not predicted twice."""
+    story = cluster.write("told", batch_mb=1000)
+    run_id = cluster.client.trigger("told", QUARTER)
+    said = wait_for(lambda: re.search(r"predict: (\d+) of 12 scenes done", cluster.note("told", run_id)), 300)
+    done = int(said[1])
+    pod = wait_for_pod(cluster, "told")
+    items = [e.uri for e in storage.list_objects(story.pipeline.output) if e.uri.endswith("/item.json")]
+    kubectl("-n", cluster.namespace, "delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
+    assert cluster.client.wait_for_run("told", run_id) == "success", cluster.note("told", run_id)
+    assert 0 < done <= len(items)
+    tasks = cluster.client.task_instances("told", run_id)
+    assert [task.try_number for task in tasks if task.task_id == "predict"] == [2]
+    log = cluster.client.task_log("told", run_id, "predict", 0, 2)
+    assert f"[1/{12 - len(items)}]" in log or len(items) == 12
+    assert figures(story.csv()) == figures((by_processes.folder / "expected.csv").read_bytes())
+
+
+def figures(table: bytes) -> list[dict[str, str]]:
+    """The rows without the names of the pipeline and its releases."""
+    rows = list(csv.DictReader(io.StringIO(table.decode())))
+    return [{k: v for k, v in row.items() if k not in {"pipeline", "release_id"}} for row in rows]
+
+
+def wait_for_pod(cluster: Cluster, dag_id: str) -> Any:
+    """The pod of a DAG once it is there."""
+    labels = f"dag_id={dag_id}"
+    return wait_for(lambda: get("pods", "-n", cluster.namespace, "-l", labels)["items"], 120)[0]
+
+
+def wait_for(look: Callable[[], Any], timeout_s: float) -> Any:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.5)
+    raise AssertionError(f"not there after {timeout_s} s")

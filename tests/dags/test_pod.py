@@ -5,8 +5,12 @@ from typing import Any
 from unittest.mock import MagicMock, patch
 
 import pytest
+import yaml
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 
-from tests.dags.conftest import write_pipeline
+from orthostat import settings
+from orthostat.pipelines.resources import Resources, amount
+from tests.dags.conftest import ROOT, write_pipeline
 from tests.dags.test_dags import load_dags
 
 RESOURCES = {
@@ -20,11 +24,11 @@ RESOURCES = {
 }
 
 
-def render(folder: Path, task_id: str) -> tuple[Any, dict[str, Any]]:
+def render(folder: Path, task_id: str, **changes: Any) -> tuple[Any, dict[str, Any]]:
     """The unmapped operator and its pod as JSON."""
     from kubernetes.client import ApiClient
 
-    write_pipeline(folder, "made", runner="kubernetes", resources=RESOURCES)
+    write_pipeline(folder, "made", runner="kubernetes", resources=RESOURCES | changes)
     task = load_dags().dags["made"].get_task(task_id)
     operator = task.unmap({"arguments": ["step", task_id, "--batch", "s3://b/0000.json"]})
     with patch.object(type(operator), "hook", MagicMock(is_in_cluster=False, get_namespace=lambda: None)):
@@ -72,4 +76,26 @@ def test_statistics_pods_ask_for_no_gpu(pipelines_dir: Path) -> None:
     [container] = pod["spec"]["containers"]
     assert container["image"] == RESOURCES["stats_image"]
     assert "nvidia.com/gpu" not in container["resources"]["limits"]
-    assert operator.pool != "gpu"
+    assert operator.pool == "stats"
+
+
+def test_the_pools_fit_into_the_quota_of_the_manifests() -> None:
+    """Eight predict pods and 32 others at a time, of the default size: the quota is never met on the way."""
+    quota = yaml.safe_load((ROOT / "config/kubernetes/base/quota.yaml").read_text().split("---")[0])
+    hard = {name: amount(str(value)) for name, value in quota["spec"]["hard"].items()}
+    resources, predict, stats = Resources(), settings.gpu_slots(), settings.stats_slots()
+    assert predict + stats <= hard["pods"]
+    assert predict * resources.gpu <= hard["requests.nvidia.com/gpu"]
+    for name in ("cpu", "memory"):
+        asked = predict * amount(getattr(resources, name)) + stats * amount(getattr(resources.stats, name))
+        assert asked <= hard[f"requests.{name}"]
+
+
+def test_backfills_may_wait_for_nightly_runs(pipelines_dir: Path) -> None:
+    operator, pod = render(
+        pipelines_dir, "predict", priority_class="nightly", backfill_priority_class="backfill"
+    )
+    assert pod["spec"]["priorityClassName"] == "nightly"
+    context = {"dag_run": MagicMock(run_type="backfill"), "task_state_store": {}, "ti": MagicMock()}
+    with patch.object(KubernetesPodOperator, "execute", lambda self, context: self.priority_class_name):
+        assert operator.execute(context) == "backfill"

@@ -75,4 +75,6 @@ class Resources(BaseModel):
     """Secret whose keys become the pods' environment (S3 credentials); null for none."""
     image_pull_secret: str | None = None
     pool: str = "gpu"
-    """Airflow pool that bounds predict pods, whichever pipeline's."""
+    """Airflow pool that bounds predict pods, whichever pipeline's; made when it is not there."""
+    stats_pool: str = "stats"
+    """Airflow pool that bounds the other pods."""
