@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Literal
@@ -58,6 +58,9 @@ class Circumstances:
     zone_bounds: Bounds
     card: ModelCard | None = None
     """What the model was made for, where somebody has said so."""
+    claimed: Mapping[str, str] = field(default_factory=dict)
+    """Another period whose current figures rest on a scene, by id: a scene that was moved there counts there,
+    also when it has left the archive or its new place is not listed."""
 
 
 def judge_period(pipeline: Pipeline, period: str, now: Circumstances) -> list[Judged]:
@@ -148,5 +151,7 @@ def _stale(prediction: Prediction, window: Window, is_current: bool, now: Circum
         yield f"withdrawn: {now.withdrawn[scene_id]}"
     elif acquired is not None and acquired not in window:
         yield f"the archive says now that this scene was acquired on {acquired:%Y-%m-%d}"
+    elif acquired is None and scene_id in now.claimed:
+        yield f"the figures of {now.claimed[scene_id]} rest on this scene, which the archive has here no more"
     elif not is_current:
         yield "the archive holds another image of this scene now"
