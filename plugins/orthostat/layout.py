@@ -18,7 +18,7 @@ image never meets an old result, and what is there need not be computed again.
 
 import re
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 
 from orthostat import storage
 
@@ -146,18 +146,3 @@ def short(digest: str) -> str:
 def safe(name: str) -> str:
     """`name` with every character replaced that is awkward in a key or a file name."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", name)
-
-
-def day_prefixes(start: date, end: date) -> list[str]:
-    """Shortest list of date prefixes that covers the days from `start` to before `end`."""
-    prefixes = []
-    day = start
-    while day < end:
-        following = date(day.year + day.month // 12, day.month % 12 + 1, 1)
-        if day.day == 1 and following <= end:
-            prefixes.append(f"{day:%Y-%m}-")
-            day = following
-        else:
-            prefixes.append(f"{day:%Y-%m-%d}/")
-            day = date.fromordinal(day.toordinal() + 1)
-    return prefixes
