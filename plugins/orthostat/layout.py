@@ -4,7 +4,7 @@
     predictions/MODEL/OPTIONS/YYYY-MM-DD/SCENE/ETAG/{labels.tif..,item.json | failure.json}
     predictions/MODEL/OPTIONS/YYYY-MM-DD/items.json.gz
     withdrawals/SCENE.json
-    boundaries/BOUNDARIES.parquet
+    boundaries/BOUNDARIES.parquet  boundaries/ZONES.json
     runs/RUN/{plan,verification,judgement}.json  runs/RUN/batches/NNNN.json  runs/RUN/tiles/PERIOD-NNNN.json
     periods/PERIOD/judgement.json
     periods/PERIOD/{tiles,objects,tabulations}/COL_ROW-KEY.*  periods/PERIOD/estimates/KEY.json
@@ -92,6 +92,10 @@ class Layout:
     def boundaries(self, key: str) -> str:
         """The zones, projected to a grid."""
         return storage.join(self.root, "boundaries", f"{short(key)}.parquet")
+
+    def zones(self, key: str) -> str:
+        """Which projected zones were made of a file with zones."""
+        return storage.join(self.root, "boundaries", f"{short(key)}.json")
 
     def withdrawals(self) -> str:
         """Prefix of the records of withdrawn scenes."""

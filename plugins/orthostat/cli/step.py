@@ -127,9 +127,15 @@ def tabulate(arguments: argparse.Namespace) -> Result:
 def estimate(arguments: argparse.Namespace) -> Result:
     """Sum up each period, check its identities and add what the reference sample says."""
     from orthostat.planning.plan import read_plan
-    from orthostat.steps.estimate import estimate_run
+    from orthostat.steps.work import read_run_work
 
-    return {"note": estimate_run(read_plan(arguments.root, arguments.run_id))}
+    plan = read_plan(arguments.root, arguments.run_id)
+    periods = read_run_work(plan).periods
+    if not periods:
+        return {"note": "no period changed"}
+    from orthostat.steps.estimate import estimate_run  # pandas and pandera: seconds that others save
+
+    return {"note": estimate_run(plan, periods)}
 
 
 def release(arguments: argparse.Namespace) -> Result:
