@@ -128,6 +128,7 @@ class Store:
     def install(self) -> None:
         """Take the place of S3 in this process."""
         storage.list_objects = self.list_objects
+        storage.exists = lambda uri: uri in self.objects
         storage.read_bytes = lambda uri: self.objects[uri]
         storage.write_bytes = lambda uri, data, content_type="": self.objects.__setitem__(uri, data)
 

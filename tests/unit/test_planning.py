@@ -179,6 +179,15 @@ def test_hrefs_with_dots_lead_within_the_bucket(s3_bucket: str) -> None:
     ]
 
 
+def test_what_a_plan_says_of_many_bad_keys_stays_short(s3_bucket: str) -> None:
+    """Every step reads the plan, and Airflow keeps the note."""
+    upload(s3_bucket, "A_20240105.tif", *(f"{'B' * number}_20241399.tif" for number in range(1, 31)))
+    plan = make_plan(make_pipeline(f"{s3_bucket}/made"), "run", JANUARY)
+    assert plan.planned == 1
+    assert len(plan.problems) == 21
+    assert plan.problems[-1] == "and 10 more"
+
+
 @pytest.mark.parametrize("content", [b'{"kind": "weather", "new": 1}', b"[1]", b"<html>", b"[" * 100_000])
 def test_a_failure_record_of_another_version_is_one_scenes_problem(s3_bucket: str, content: bytes) -> None:
     upload(s3_bucket, "A_20240105.tif")

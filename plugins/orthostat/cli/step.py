@@ -68,7 +68,8 @@ def plan(arguments: argparse.Namespace) -> Result:
         find_pipeline(arguments.pipeline), arguments.run_id, window, is_repredicted=arguments.re_predict
     )
     counts = f"{made.listed} scenes listed, {made.planned} to predict in {len(made.batches)} batches"
-    note = "; ".join([f"acquired {window}: {counts}", *(f"skipped: {problem}" for problem in made.problems)])
+    skipped = [f"skipped: {'; '.join(made.problems)}"] if made.problems else []
+    note = "; ".join([f"acquired {window}: {counts}", *skipped])
     return {"note": note, "work": list(made.batches)}
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from orthostat import storage
+from orthostat.errors import name_some
 from orthostat.judgement.applicability import reasons_outside, reasons_shifted
 from orthostat.judgement.history import History
 from orthostat.judgement.rules import Bounds, reasons_to_flag, reasons_to_refuse
@@ -23,6 +24,7 @@ from orthostat.prediction.item_copies import read_items
 from orthostat.scenes.archive import Listing
 from orthostat.scenes.ledger import Ledger
 
+_MOST_TOLD = 20
 HISTORY = timedelta(days=365)
 """How far back a prediction's class shares are compared."""
 
@@ -107,13 +109,13 @@ def _decide(
 
 
 def count_verdicts(judged: Sequence[Judged]) -> str:
-    """How many predictions were used, flagged and refused, and why the last two, in one line."""
+    """How many predictions were used, flagged and refused, and why some of the last two, in one line."""
     counts = Counter(one.verdict.decision for one in judged)
     summary = ", ".join(f"{counts[decision]} {decision}" for decision in ("used", "flagged", "refused"))
     remarks = [
         f"{one.verdict.scene_id}: {'; '.join(one.verdict.reasons)}" for one in judged if one.verdict.reasons
     ]
-    return "; ".join([summary, *remarks])
+    return "; ".join([summary, *name_some(remarks, _MOST_TOLD)])
 
 
 def _read_period(ledger: Ledger, window: Window) -> tuple[History, dict[str, Prediction]]:
