@@ -121,13 +121,14 @@ class Store:
         self.objects: dict[str, bytes] = {}
         self.listed: dict[str, StoredObject] = {}
 
-    def list_objects(self, uri: str) -> Iterator[StoredObject]:
+    def list_objects(self, uri: str, after: str = "") -> Iterator[StoredObject]:
         """Objects by prefix."""
-        return (entry for key, entry in self.listed.items() if key.startswith(uri))
+        return (self.listed[key] for key in sorted(self.listed) if key.startswith(uri) and key > after)
 
     def install(self) -> None:
         """Take the place of S3 in this process."""
         storage.list_objects = self.list_objects
+        storage.exists = lambda uri: uri in self.objects
         storage.read_bytes = lambda uri: self.objects[uri]
         storage.write_bytes = lambda uri, data, content_type="": self.objects.__setitem__(uri, data)
 

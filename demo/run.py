@@ -21,11 +21,11 @@ from orthostat.local.airflow_client import AirflowClient, TaskInstance
 from orthostat.local.environment import environment, service_settings
 from orthostat.pipelines.load import find_pipeline
 from orthostat.pipelines.options import EngineChoice
+from orthostat.statistics.copy import read_vintage
 from orthostat.statistics.database import open_database
 from orthostat.statistics.display import format_table
 from orthostat.statistics.publish import read_catalog
 from orthostat.statistics.schema import Row
-from orthostat.statistics.vintages import read_vintage
 
 BUCKET = "s3://orthostat-demo"
 PIPELINES = ("landsat", "synthetic", "trees")

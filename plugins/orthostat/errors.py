@@ -1,5 +1,6 @@
 """Every error that Orthostat raises on purpose. A message gives the value, the limit and the cure."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 Cause = Literal["image", "limit", "bundle", "storage", "machine"]
@@ -127,3 +128,9 @@ class RefusedError(OrthostatError):
     """What is asked for is not on the list of what is allowed."""
 
     is_final = True
+
+
+def name_some(lines: Sequence[str], most: int) -> list[str]:
+    """The first `most` of what may be a hundred thousand lines, and how many more there are."""
+    rest = len(lines) - most
+    return [*lines[:most], f"and {rest} more"] if rest > 0 else list(lines)

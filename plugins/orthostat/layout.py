@@ -5,7 +5,7 @@
     predictions/MODEL/OPTIONS/YYYY-MM-DD/SCENE/ETAG/attempt.json  (only while it is tried apart)
     predictions/MODEL/OPTIONS/YYYY-MM-DD/items.json.gz
     withdrawals/SCENE.json
-    boundaries/BOUNDARIES.parquet
+    boundaries/BOUNDARIES.parquet  boundaries/ZONES.json
     runs/RUN/{plan,verification,judgement}.json  runs/RUN/batches/NNNN.json  runs/RUN/tiles/NNNN.json
     periods/PERIOD/judgement.json
     periods/PERIOD/{tiles,objects,tabulations}/COL_ROW-KEY.*  periods/PERIOD/estimates/KEY.json
@@ -19,7 +19,7 @@ image never meets an old result, and what is there need not be computed again.
 
 import re
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 
 from orthostat import storage
 
@@ -99,6 +99,10 @@ class Layout:
         """The zones, projected to a grid."""
         return storage.join(self.root, "boundaries", f"{short(key)}.parquet")
 
+    def zones(self, key: str) -> str:
+        """Which projected zones were made of a file with zones."""
+        return storage.join(self.root, "boundaries", f"{short(key)}.json")
+
     def withdrawals(self) -> str:
         """Prefix of the records of withdrawn scenes."""
         return storage.join(self.root, "withdrawals") + "/"
@@ -152,18 +156,3 @@ def short(digest: str) -> str:
 def safe(name: str) -> str:
     """`name` with every character replaced that is awkward in a key or a file name."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", name)
-
-
-def day_prefixes(start: date, end: date) -> list[str]:
-    """Shortest list of date prefixes that covers the days from `start` to before `end`."""
-    prefixes = []
-    day = start
-    while day < end:
-        following = date(day.year + day.month // 12, day.month % 12 + 1, 1)
-        if day.day == 1 and following <= end:
-            prefixes.append(f"{day:%Y-%m}-")
-            day = following
-        else:
-            prefixes.append(f"{day:%Y-%m-%d}/")
-            day = date.fromordinal(day.toordinal() + 1)
-    return prefixes

@@ -5,11 +5,10 @@ import json
 import shutil
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import boto3
 from botocore.config import Config
@@ -20,8 +19,7 @@ from orthostat.storage_errors import translated, translated_file
 _LONGEST_NAME = 100
 
 
-@dataclass(frozen=True)
-class StoredObject:
+class StoredObject(NamedTuple):
     """An object as a listing shows it."""
 
     uri: str
@@ -197,16 +195,20 @@ def exists(uri: str) -> bool:
     return True
 
 
-def list_objects(uri: str) -> Iterator[StoredObject]:
-    """Every object whose URI starts with `uri`, in key order, page by page whatever their number."""
+def list_objects(uri: str, after: str = "") -> Iterator[StoredObject]:
+    """Every object whose URI starts with `uri`, in key order, page by page whatever their number.
+
+    With `after`, a URI, only those that come after it: an end is the caller's to find.
+    """
     if not is_s3(uri):
         folder = Path(uri)
         paths = sorted(folder.rglob("*")) if folder.is_dir() else []
-        yield from (describe(str(path)) for path in paths if path.is_file())
+        yield from (describe(str(path)) for path in paths if path.is_file() and str(path) > after)
         return
     bucket, prefix = split_s3(uri)
+    start = {"StartAfter": split_s3(after)[1]} if after else {}
     with translated(uri):
-        for page in s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for page in s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, **start):
             page["Name"]  # a web page that is well-formed is no empty listing
             for entry in page.get("Contents", []):
                 yield StoredObject(

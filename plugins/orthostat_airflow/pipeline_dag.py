@@ -52,12 +52,14 @@ def pipeline_dag(pipeline: Pipeline) -> DAG:
         )
         # A batch that failed must not hide what the others did, and no batch at all is no failure.
         verify = worker_step("verify", pipeline, trigger_rule=TriggerRule.ALL_DONE)
-        judge = worker_step("judge", pipeline)
+        # Without new scenes there is nothing to verify, and figures may change all the same.
+        judge = worker_step("judge", pipeline, trigger_rule=TriggerRule.NONE_FAILED)
         compose = heavy_step("compose", pipeline, judge.output, option="--work")
         tabulate = heavy_step("tabulate", pipeline, judge.output, option="--work")
-        # When no period changed the mapped steps are skipped, and the run still ends with its gate.
+        # A corrected sample changes a period without any tile; without a period, `judge` skips them all, and
+        # the run still ends with its gate: it is the one leaf, so what fails before it is not hidden.
         estimate = worker_step("estimate", pipeline, trigger_rule=TriggerRule.NONE_FAILED)
-        release = worker_step("release", pipeline)
+        release = worker_step("release", pipeline, trigger_rule=TriggerRule.NONE_FAILED)
         gate = worker_step("gate", pipeline)
         [plan, predict] >> verify
         verify >> judge >> compose >> tabulate >> estimate >> release >> gate

@@ -11,7 +11,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, DownstreamTasksSkipped
 
 from orthostat.cluster.diagnosis import FINAL_CODES
 from orthostat_airflow.notes import NOTE, PLANNED, PROGRESS, read_progress
@@ -61,6 +61,8 @@ class ProcessStep(BaseOperator):
             context["ti"].xcom_push(NOTE, f"{self.task_id}: {result['note']}")
         if result.get("planned"):
             context["ti"].xcom_push(PLANNED, result["planned"])
+        if result.get("unneeded"):
+            raise DownstreamTasksSkipped(tasks=result["unneeded"])  # type: ignore[no-untyped-call]
         return result.get("work")
 
     def on_kill(self) -> None:

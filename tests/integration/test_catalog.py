@@ -15,10 +15,10 @@ from orthostat.layout import Layout
 from orthostat.pipelines.config import Pipeline
 from orthostat.statistics import exports
 from orthostat.statistics import publish as publish_module
+from orthostat.statistics.copy import read_vintage
 from orthostat.statistics.database import open_database
 from orthostat.statistics.publish import publish, read_catalog
 from orthostat.statistics.release import release
-from orthostat.statistics.vintages import read_vintage
 from tests.builders_statistics import SAMPLE, make_release_pipeline, make_result, write_zones
 
 
@@ -150,7 +150,7 @@ def test_killed_after_the_commit_the_next_to_come_writes_the_same_files(
     release(pipeline, "run-1", results)
     with monkeypatch.context() as patch:
         if killed_at == "before any file":
-            patch.setattr(publish_module, "write_release", die)
+            patch.setattr(exports, "write_release", die)
         elif killed_at == "among the files":
             patch.setattr(exports, "_maps", die)
         else:
@@ -175,7 +175,7 @@ def test_a_catalog_never_names_what_another_process_is_still_writing(
     publish(pipeline)
     second = release(pipeline, "run-2", [make_result(pipeline, water_m2=260_000.0, scenes="others")])
     with monkeypatch.context() as patch:  # the other one has committed, and its files are not there yet
-        patch.setattr(publish_module, "write_release", lambda pipeline, release: None)
+        patch.setattr(exports, "write_release", lambda pipeline, release: None)
         publish(pipeline)
     assert read_catalog(Layout(pipeline.output))["current"] == first.release_id
     publish(pipeline)

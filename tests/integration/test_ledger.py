@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from orthostat.errors import ConfigurationError, ReleaseError
 from orthostat.pipelines.config import Pipeline
-from orthostat.statistics.database import METADATA, VERSION_TABLE, migrate, open_database
+from orthostat.statistics import database
+from orthostat.statistics.database import VERSION_TABLE, migrate, newest_revision, open_database
+from orthostat.statistics.declared import METADATA
 from orthostat.statistics.release import release
 from orthostat.statistics.vintages import current_periods, read_releases
 from tests.builders_statistics import make_result, make_tables
@@ -80,6 +83,12 @@ def test_released_rows_of_an_older_database_stay_as_they_are(pipeline: Pipeline,
     assert current_periods(database_url, "made")["2024-01"].inputs is None
     second = release(pipeline, "run", [make_result(pipeline)])
     assert second.reason == "revised figures for 2024-01 (figures from before causes were kept)"
+
+
+def test_the_newest_revision_is_known_without_alembic() -> None:
+    """So that a database that is up to date is found to be so by one query."""
+    folder = Path(database.__file__).parent / "migrations"
+    assert newest_revision() == ScriptDirectory(str(folder)).get_current_head()
 
 
 def test_two_processes_may_migrate_at_once(database_url: str) -> None:

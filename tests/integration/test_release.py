@@ -10,10 +10,11 @@ from orthostat import storage
 from orthostat.cli.main import main
 from orthostat.errors import ReleaseError
 from orthostat.pipelines.config import Pipeline
+from orthostat.statistics.copy import read_vintage
 from orthostat.statistics.database import migrate, open_database
 from orthostat.statistics.release import ReleaseSummary, release
 from orthostat.statistics.result import PeriodResult, read_result
-from orthostat.statistics.vintages import current_periods, read_vintage
+from orthostat.statistics.vintages import current_periods
 from tests.builders_statistics import (
     SAMPLE,
     Tables,

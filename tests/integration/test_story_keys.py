@@ -178,7 +178,9 @@ def test_a_run_over_several_periods_lists_the_archive_once_for_each_step_that_as
     upload_scenes(story, world)
     listed: list[str] = []
     list_objects = storage.list_objects
-    monkeypatch.setattr(storage, "list_objects", lambda uri: listed.append(uri) or list_objects(uri))
+    monkeypatch.setattr(
+        storage, "list_objects", lambda uri, **given: listed.append(uri) or list_objects(uri, **given)
+    )
     story.run("first", "2024-01-01", "2024-04-01")
     assert listed.count(story.pipeline.scenes.uri) == 2  # plan and judge
     story.run("again", "2024-01-01", "2024-04-01")

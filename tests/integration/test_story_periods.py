@@ -110,6 +110,59 @@ def test_a_corrected_date_takes_the_scene_out_of_its_old_period(story: Story, wo
     assert again.notes["release"] == "nothing to release: no period changed"
 
 
+def day_of(name: str) -> str:
+    """Folder of a scene in an archive by day."""
+    return datetime.strptime(name[-8:], "%Y%m%d").strftime("%Y/%m/%d")
+
+
+def by_day(story: Story, world: Path, names: list[str]) -> Story:
+    """The story with an archive that has a folder per day, in which these scenes lie."""
+    scenes = story.pipeline.scenes.model_dump()
+    folder = storage.join(story.pipeline.scenes.uri, "by-day")
+    for name in names:
+        storage.upload(world / "scenes" / f"{name}.tif", f"{folder}/{day_of(name)}/{name}.tif")
+    pattern = r"(?P<scene_id>[A-Z_]+)_(?P<acquired>\d{8})\.tif$"
+    return story.write(scenes=scenes | {"uri": f"{folder}/{{acquired:%Y/%m/%d}}/", "pattern": pattern})
+
+
+def move(story: Story, world: Path, name: str, day: str) -> None:
+    """Correct the date of a scene: it moves to another folder, under another name."""
+    folder, moved = story.pipeline.scenes.folder, f"{name[:-8]}{day}"
+    storage.upload(world / "scenes" / f"{name}.tif", f"{folder}{day_of(moved)}/{moved}.tif")
+    storage.delete(f"{folder}{day_of(name)}/{name}.tif")
+
+
+def test_a_scene_moved_to_another_days_folder_leaves_its_old_period_with_a_run_over_the_new(
+    story: Story, world: Path
+) -> None:
+    january = scenes_of(world, "2024-01")[:3]
+    story = by_day(story, world, january)
+    story.run("first", *JANUARY)
+    move(story, world, january[0], "20240205")
+    unseen = story.run("over the old period", *JANUARY)  # for all that it lists, the scene was cleaned away
+    assert unseen.notes["release"] == "nothing to release: no period changed"
+    run = story.run("over the new period", *FEBRUARY)
+    assert "the archive says now that this scene was acquired on 2024-02-05" in run.notes["judge"]
+    assert "first figures for 2024-02; revised figures for 2024-01 (scenes)" in run.notes["release"]
+    assert states(story) == {("2024-01", "closed", "2"), ("2024-02", "closed", "1")}
+    again = story.run("over the old period again", *JANUARY)
+    assert again.notes["release"] == "nothing to release: no period changed"
+    assert states(story) == {("2024-01", "closed", "2"), ("2024-02", "closed", "1")}
+
+
+def test_a_moved_scene_never_counts_in_two_periods(story: Story, world: Path) -> None:
+    """Also where the old period was not released yet when the new one was."""
+    january = scenes_of(world, "2024-01")[:3]
+    story = by_day(story, world, january)
+    part = story.run("part", "2024-01-01", f"2024-01-{int(january[0][-2:]) + 1:02}")
+    assert "2024-01 is open, and not released" in part.notes["judge"]
+    move(story, world, january[0], "20240205")
+    story.run("over the new period", *FEBRUARY)
+    run = story.run("over the old period", *JANUARY)
+    assert f"{january[0][:-9]}: the figures of 2024-02 rest on this scene" in run.notes["judge"]
+    assert states(story) == {("2024-01", "closed", "2"), ("2024-02", "closed", "1")}
+
+
 def test_a_pipeline_may_go_on_with_periods_of_another_length(story: Story, world: Path) -> None:
     """What was released by month stays as it is; nobody takes a month for a quarter."""
     upload_scenes(story, world, "2024-01")

@@ -14,6 +14,7 @@ from rasterio.transform import from_origin
 from shapely import box
 
 from orthostat import storage
+from orthostat.aggregation import boundaries as boundaries_module
 from orthostat.aggregation.areas import measure_polygons
 from orthostat.aggregation.borders import project_zones
 from orthostat.aggregation.boundaries import project, store_boundaries
@@ -410,3 +411,32 @@ def test_a_tabulation_says_what_each_zone_holds_of_the_tile(tmp_path):
     assert storage.read_json(work.tiles[0].tabulation_uri) == {
         "zones": {"z": {"area_m2": pytest.approx(25600.0), "values": {"1": pytest.approx(25600.0)}}}
     }
+
+
+def test_zones_of_the_same_bytes_are_read_once_and_others_again(tmp_path, monkeypatch):
+    read = []
+    read_pipeline_zones = boundaries_module.read_pipeline_zones
+    monkeypatch.setattr(
+        boundaries_module,
+        "read_pipeline_zones",
+        lambda zones: read.append(zones) or read_pipeline_zones(zones),
+    )
+    zones = make_zones(a=at(0, 4, 4, 0), b=at(4, 4, 8, 0))
+    work, first = make_work(tmp_path, zones)
+    columns = {"id_column": "zone_id", "parent_column": "parent_id", "version": "1"}
+    pipeline = make_pipeline(
+        "s3://none", grid=GRID.model_dump(), zones={"uri": str(tmp_path / "zones.gpkg"), **columns}
+    ).model_copy(update={"output": str(tmp_path)})
+    uri, again = store_boundaries(pipeline)
+    assert (uri, again.digest(), again.drawn.names) == (
+        work.boundaries_uri,
+        first.digest(),
+        first.drawn.names,
+    )
+    assert len(read) == 1
+    Path(uri).unlink()  # what lies below the output may be removed: it is made again
+    assert store_boundaries(pipeline)[1].digest() == first.digest()
+    other, changed = make_work(tmp_path, make_zones(a=at(0, 4, 4, 0), b=at(4, 4, 9, 0)))
+    assert changed.digest() != first.digest()
+    assert other.boundaries_uri != uri
+    assert len(read) == 3

@@ -16,9 +16,10 @@ from orthostat.judgement.history import History
 from orthostat.judgement.judge import Circumstances, judge_period
 from orthostat.pipelines.config import Judgement
 from orthostat.planning.plan import pipeline_ledger
-from orthostat.prediction.bands import BandFacts, BandValues
+from orthostat.prediction.bands import BandValues
 from orthostat.prediction.blocks import Area, Block
 from orthostat.prediction.card import CardBand, ModelCard, read_card
+from orthostat.prediction.facts import BandFacts
 from orthostat.prediction.stac import to_stac
 from orthostat.scenes.archive import Listing
 from tests.builders import make_pipeline, make_prediction, make_scene

@@ -27,7 +27,8 @@ from orthostat.planning.manifest import PREDICT_VERSION
 from orthostat.prediction.bundle import unpack_bundle
 from orthostat.prediction.engines.engine import open_engine
 from orthostat.prediction.local import predict_local
-from orthostat.statistics.rows import PUBLISH_VERSION, build_accuracy, build_rows
+from orthostat.statistics.inputs import PUBLISH_VERSION
+from orthostat.statistics.rows import build_accuracy, build_rows
 from tests.builders import make_pipeline, make_prediction
 from tests.builders_statistics import (
     CLASSES,

@@ -116,3 +116,22 @@ def test_a_model_may_have_nearly_all_of_its_pods_memory() -> None:
     assert told.model_limits.memory_mb == 500
     here = make_pipeline(runner="process", resources=resources)
     assert here.model_limits == here.limits
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("s3://a/{date:%Y}/", r"has the field \{date:%Y\}; the only one is the date: write e.g. s3://"),
+        ("s3://a/{acquired}/", r"has the field \{acquired\}; the only one is the date"),
+        ("s3://a/{acquired:%Y/%b}/", r"has %b in \{acquired:%Y/%b\}; use %Y, %m, %d and %j"),
+        ("s3://a/{acquired:%Y/x/", r"has a brace that belongs to no field"),
+        ("s3://a/{acquired:%m/%d}/", r"has the dates %d, %m, which are no day .*, month .* or year"),
+        ("s3://a/{acquired:%Y}/{acquired:%d}/", r"has the dates %Y, %d, which are no day"),
+        ("s3://a/{acquired:x}/", r"has the dates none, which are no day"),
+        ("s3://a{acquired:%Y}/", r"has a date before its first folder"),
+    ],
+)
+def test_dates_of_an_archive_must_be_days_months_or_years(tmp_path: Path, uri: str, message: str) -> None:
+    scenes = {**make_pipeline().scenes.model_dump(), "uri": uri}
+    with pytest.raises(ConfigurationError, match=rf"field 'scenes.uri' has the value .*{message}"):
+        load_pipeline(write(tmp_path, scenes=scenes))

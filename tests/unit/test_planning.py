@@ -1,7 +1,7 @@
 """Listing, the set difference and batches, over a real S3 API."""
 
 import json
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from orthostat import storage
 from orthostat.errors import SceneError
 from orthostat.judgement.verify import verify
-from orthostat.layout import day_prefixes
 from orthostat.pipelines.window import Window, window_of_days
 from orthostat.planning.manifest import read_batch, write_manifest
 from orthostat.planning.plan import balance, make_plan, pipeline_ledger, read_plan
@@ -180,6 +179,15 @@ def test_hrefs_with_dots_lead_within_the_bucket(s3_bucket: str) -> None:
     ]
 
 
+def test_what_a_plan_says_of_many_bad_keys_stays_short(s3_bucket: str) -> None:
+    """Every step reads the plan, and Airflow keeps the note."""
+    upload(s3_bucket, "A_20240105.tif", *(f"{'B' * number}_20241399.tif" for number in range(1, 31)))
+    plan = make_plan(make_pipeline(f"{s3_bucket}/made"), "run", JANUARY)
+    assert plan.planned == 1
+    assert len(plan.problems) == 21
+    assert plan.problems[-1] == "and 10 more"
+
+
 @pytest.mark.parametrize("content", [b'{"kind": "weather", "new": 1}', b"[1]", b"<html>", b"[" * 100_000])
 def test_a_failure_record_of_another_version_is_one_scenes_problem(s3_bucket: str, content: bytes) -> None:
     upload(s3_bucket, "A_20240105.tif")
@@ -236,13 +244,29 @@ def test_balance_loses_nothing_and_no_batch_is_far_above_the_mean(sizes: list[in
     assert balance(scenes[::-1], count) == batches
 
 
-@given(st.dates(date(2019, 1, 1), date(2021, 12, 31)), st.integers(0, 800))
-def test_day_prefixes_cover_exactly_the_days(start: date, days: int) -> None:
-    end = date.fromordinal(start.toordinal() + days)
-    prefixes = day_prefixes(start, end)
-    for ordinal in range(start.toordinal() - 40, end.toordinal() + 40):
-        day = date.fromordinal(ordinal)
-        assert sum(f"{day}/".startswith(prefix) for prefix in prefixes) == (start <= day < end)
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [((2024, 1, 31), (2024, 2, 1)), ((2023, 12, 31), (2024, 1, 1)), ((2020, 1, 1), (2025, 1, 1))],
+)
+def test_the_ledger_is_one_listing_of_exactly_its_days(
+    s3_bucket: str, monkeypatch: pytest.MonkeyPatch, first: tuple[int, int, int], last: tuple[int, int, int]
+) -> None:
+    pipeline = make_pipeline(f"{s3_bucket}/made")
+    window = window_of_days(date(*first), date(*last))
+    moments = [window.start + timedelta(days=n) for n in (-400, -31, -1, 0, 1)] + [window.end]
+    scenes = [make_scene(acquired=moment) for moment in moments]
+    for scene in scenes:
+        storage.write_json(pipeline_ledger(pipeline, window).key(scene).item, {})
+    asked: list[str] = []
+    list_objects = storage.list_objects
+    monkeypatch.setattr(
+        storage,
+        "list_objects",
+        lambda *uris, **options: asked.append(uris[0]) or list_objects(*uris, **options),
+    )
+    ledger = pipeline_ledger(pipeline, window)
+    assert ledger.items() == [ledger.key(scene).item for scene in scenes if scene.acquired in window]
+    assert len(asked) == 1
 
 
 def test_ledger_window_may_end_in_the_middle_of_a_day(s3_bucket: str) -> None:

@@ -8,8 +8,8 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from orthostat.errors import SceneError
-from orthostat.prediction.bands import BandFacts
 from orthostat.prediction.blocks import Area
+from orthostat.prediction.facts import BandFacts
 from orthostat.prediction.read import open_image
 from tests.unit.prediction_images import write_image
 

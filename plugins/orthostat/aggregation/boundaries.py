@@ -1,16 +1,23 @@
 """The zones of a pipeline, projected to its grid once for all who measure in them."""
 
 import io
+import json
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
-import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 import shapely
+from pyproj import CRS
 
 from orthostat import storage
 from orthostat.aggregation.borders import project_zones
 from orthostat.aggregation.hierarchy import read_pipeline_zones
 from orthostat.aggregation.zones import ZoneSet
+from orthostat.errors import MissingError
 from orthostat.layout import Layout
 from orthostat.pipelines.config import Grid, Pipeline
 from orthostat.projection import parse_projected
@@ -52,15 +59,31 @@ class Boundaries:
 def store_boundaries(pipeline: Pipeline) -> tuple[str, Boundaries]:
     """The pipeline's zones, checked and projected, and the URI of the file that holds them.
 
-    What was made of the same zones before is read back. Raises ZonesError as `read_pipeline_zones` and
-    `project_zones` do, StorageError when the zones are missing.
+    What was made of the same zones before is read back; of the same bytes, without reading them. Raises
+    ZonesError as `read_pipeline_zones` and `project_zones` do, StorageError when the zones are missing.
     """
-    drawn = read_pipeline_zones(pipeline.zones)
+    layout, zones = Layout(pipeline.output), pipeline.zones
     place = pipeline.grid.model_dump(mode="json", include={"crs", "resolution_m"})
-    uri = Layout(pipeline.output).boundaries(storage.digest([VERSION, drawn.digest(), place]))
+    source = [VERSION, zones.model_dump(mode="json"), storage.describe(zones.uri).etag, place]
+    note = layout.zones(storage.digest(source))
+    found = _find_stored(note)
+    if found is not None:
+        return found
+    drawn = read_pipeline_zones(zones)
+    uri = layout.boundaries(storage.digest([VERSION, drawn.digest(), place]))
     if not storage.exists(uri):
         storage.write_bytes(uri, _dump(project(drawn, pipeline.grid)), "application/vnd.apache.parquet")
+    storage.write_json(note, {"uri": uri})
     return uri, read_boundaries(uri)
+
+
+def _find_stored(note: str) -> tuple[str, Boundaries] | None:
+    """What `store_boundaries` noted of these bytes; None when it never did, or its file is gone."""
+    try:
+        uri = str(storage.read_json(note)["uri"])
+        return uri, read_boundaries(uri)
+    except MissingError:
+        return None
 
 
 def project(drawn: ZoneSet, grid: Grid) -> Boundaries:
@@ -70,19 +93,26 @@ def project(drawn: ZoneSet, grid: Grid) -> Boundaries:
 
 def read_boundaries(uri: str) -> Boundaries:
     """What `store_boundaries` wrote. Raises StorageError when it is missing."""
-    frame = gpd.read_parquet(io.BytesIO(storage.read_bytes(uri)))
+    table = pq.ParquetFile(io.BytesIO(storage.read_bytes(uri))).read()  # read_table loads pandas
+    columns = json.loads(table.schema.metadata[b"geo"])["columns"]
     drawn = ZoneSet(
-        ids=tuple(frame["zone_id"]),
-        names=tuple(frame["name"]),
-        parents=tuple(parent if isinstance(parent, str) else None for parent in frame["parent_id"]),
-        geometries=frame[_DRAWN].to_numpy(),
-        crs=frame[_DRAWN].crs,
+        ids=tuple(table["zone_id"].to_pylist()),
+        names=tuple(table["name"].to_pylist()),
+        parents=tuple(table["parent_id"].to_pylist()),
+        geometries=_read_geometries(table[_DRAWN]),
+        crs=CRS.from_user_input(columns[_DRAWN]["crs"]),
     )
-    projected = replace(drawn, geometries=frame[_PROJECTED].to_numpy(), crs=frame[_PROJECTED].crs)
-    return Boundaries(drawn, projected)
+    crs = CRS.from_user_input(columns[_PROJECTED]["crs"])
+    return Boundaries(drawn, replace(drawn, geometries=_read_geometries(table[_PROJECTED]), crs=crs))
+
+
+def _read_geometries(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    return np.asarray(shapely.from_wkb(column.to_pylist()), dtype=object)
 
 
 def _dump(boundaries: Boundaries) -> bytes:
+    import geopandas as gpd  # and pandas with it, where zones are new
+
     frame = boundaries.drawn.to_frame()
     frame[_PROJECTED] = gpd.GeoSeries(boundaries.projected.geometries, crs=boundaries.projected.crs)
     buffer = io.BytesIO()

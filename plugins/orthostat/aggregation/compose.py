@@ -13,12 +13,12 @@ from rasterio.windows import Window
 
 from orthostat import storage
 from orthostat.aggregation.detections import write_objects
-from orthostat.aggregation.grid import Tile, tile_box, tile_side, tile_transform
-from orthostat.aggregation.keys import TileTask
+from orthostat.aggregation.grid import tile_box, tile_side, tile_transform
+from orthostat.aggregation.keys import TileTask, rank_scene
 from orthostat.aggregation.objects import Source, compose_objects
-from orthostat.aggregation.overlap import STRIP_ROWS, paint, rank_scene, read_strip, vote
+from orthostat.aggregation.overlap import STRIP_ROWS, paint, read_strip, vote
 from orthostat.aggregation.scene_files import SceneFiles
-from orthostat.aggregation.values import OBJECTS, OBSERVED, UNOBSERVED
+from orthostat.aggregation.values import OBJECTS, OBSERVED, UNOBSERVED, Tile
 from orthostat.aggregation.windows import open_raster
 from orthostat.aggregation.work import TileWork, check_classes
 from orthostat.errors import StorageError

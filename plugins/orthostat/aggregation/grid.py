@@ -12,10 +12,9 @@ import shapely
 from affine import Affine
 
 from orthostat.aggregation.areas import Bounds, Floats
+from orthostat.aggregation.values import Tile
 from orthostat.pipelines.config import Grid
 
-Tile = tuple[int, int]
-"""Column and row of a tile."""
 Integers = npt.NDArray[np.int64]
 
 

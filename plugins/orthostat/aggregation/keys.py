@@ -1,13 +1,12 @@
 """The keys of a period's tiles: each says what decides its content, so that nothing is computed twice."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
 from orthostat import storage
-from orthostat.aggregation.grid import Tile
-from orthostat.aggregation.overlap import rank_scene
-from orthostat.aggregation.values import DETECTIONS, OBJECTS
+from orthostat.aggregation.values import DETECTIONS, OBJECTS, Tile
 from orthostat.layout import Layout
 from orthostat.pipelines.config import Pipeline
 from orthostat.prediction.item import Prediction
@@ -77,3 +76,15 @@ def rank(rule: str, scene: Prediction) -> list[str]:
     """What decides whether a scene has the say over another."""
     clearness, acquired, scene_id, _ = rank_scene(rule, scene)
     return [scene_id, acquired.isoformat(), str(clearness)]
+
+
+def rank_scene(rule: str, scene: Prediction) -> tuple[float, datetime, str, str]:
+    """Sort key under which the greatest of the valid scenes wins a pixel.
+
+    `newest`: the latest acquired. `least_cloudy`: the least cloud cover, where unknown counts as 100 %, then
+    the latest. `majority`: as `newest`, for ties. Last the scene id, so that no order of
+    inputs counts.
+    """
+    cloud = 100.0 if scene.cloud_cover_pct is None else scene.cloud_cover_pct
+    clearness = -cloud if rule == "least_cloudy" else 0.0
+    return clearness, scene.acquired, scene.scene_id, scene.labels.href

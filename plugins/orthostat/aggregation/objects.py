@@ -1,6 +1,6 @@
 """Where scenes overlap: which objects count, so that each one on the ground counts once.
 
-A scene has the say where it wins the pixel (`overlap.rank_scene`, with `majority` as `newest`). Its objects
+A scene has the say where it wins the pixel (`keys.rank_scene`, with `majority` as `newest`). Its objects
 that touch such a pixel are candidates. In their order, those with the centre on a pixel that their scene wins
 first, then the surest, a candidate removes the later ones of other scenes that its box is the same as. So an
 object at a seam counts once when both scenes see it, and once when each sees it on the other's side.
@@ -15,8 +15,10 @@ import numpy.typing as npt
 import shapely
 
 from orthostat.aggregation.detections import OBJECT, Objects
-from orthostat.aggregation.grid import Integers, Tile, pixels_at, tile_bounds, tile_box, tile_side
-from orthostat.aggregation.overlap import find_winners, rank_scene
+from orthostat.aggregation.grid import Integers, pixels_at, tile_bounds, tile_box, tile_side
+from orthostat.aggregation.keys import rank_scene
+from orthostat.aggregation.overlap import find_winners
+from orthostat.aggregation.values import Tile
 from orthostat.aggregation.windows import open_raster
 from orthostat.errors import GridError
 from orthostat.pipelines.config import Grid

@@ -1,7 +1,6 @@
 """Where scenes overlap: which one gives a pixel its class."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -17,25 +16,12 @@ from orthostat.aggregation.values import UNOBSERVED
 from orthostat.errors import GridError
 from orthostat.pipelines.config import Grid
 from orthostat.prediction.classes import NODATA
-from orthostat.prediction.item import Prediction
 from orthostat.projection import parse_crs
 
 Labels = npt.NDArray[np.uint8]
 Winners = npt.NDArray[np.uint16]
 STRIP_ROWS = 512
 """Rows of a tile that are composed at a time."""
-
-
-def rank_scene(rule: str, scene: Prediction) -> tuple[float, datetime, str, str]:
-    """Sort key under which the greatest of the valid scenes wins a pixel.
-
-    `newest`: the latest acquired. `least_cloudy`: the least cloud cover, where unknown counts as 100 %, then
-    the latest. `majority`: as `newest`, for ties. Last the scene id, so that no order of
-    inputs counts.
-    """
-    cloud = 100.0 if scene.cloud_cover_pct is None else scene.cloud_cover_pct
-    clearness = -cloud if rule == "least_cloudy" else 0.0
-    return clearness, scene.acquired, scene.scene_id, scene.labels.href
 
 
 def paint(layers: Iterable[Labels], shape: tuple[int, int]) -> Labels:

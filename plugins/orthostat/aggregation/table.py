@@ -13,9 +13,9 @@ from orthostat import storage
 from orthostat.aggregation.areas import measure_polygons
 from orthostat.aggregation.boundaries import Boundaries
 from orthostat.aggregation.counts import ObjectCounts, sum_counts
-from orthostat.aggregation.grid import Tile, tile_box
+from orthostat.aggregation.grid import tile_box
 from orthostat.aggregation.keys import TileTask
-from orthostat.aggregation.values import UNOBSERVED
+from orthostat.aggregation.values import UNOBSERVED, Tile
 from orthostat.errors import IdentityError
 from orthostat.pipelines.config import Grid
 from orthostat.prediction.classes import NODATA

@@ -1,8 +1,10 @@
-"""What the pixels of a composite say."""
+"""What a composite is made of, and what its pixels say."""
 
 from orthostat.prediction.classes import LabelClass
 from orthostat.prediction.description import Task
 
+Tile = tuple[int, int]
+"""Column and row of a tile."""
 UNOBSERVED = 254
 """A composite's pixel that no scene covers; 255 (classes.NODATA) is covered, but never with valid data."""
 OBJECTS: Task = "object_detection"

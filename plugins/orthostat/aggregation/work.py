@@ -14,9 +14,9 @@ from shapely import STRtree
 from orthostat import storage
 from orthostat.aggregation.borders import densify
 from orthostat.aggregation.boundaries import Boundaries
-from orthostat.aggregation.grid import Tile, tile_bounds, tile_box, tile_side, tiles_of
+from orthostat.aggregation.grid import tile_bounds, tile_box, tile_side, tiles_of
 from orthostat.aggregation.keys import TileTask, make_task
-from orthostat.aggregation.values import OBJECTS, UNOBSERVED
+from orthostat.aggregation.values import OBJECTS, UNOBSERVED, Tile
 from orthostat.errors import GridError
 from orthostat.pipelines.config import Grid, Pipeline
 from orthostat.prediction.item import Prediction

@@ -3,19 +3,20 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import pyarrow
 import shapely
-from pyogrio.errors import DataSourceError  # type: ignore[import-untyped]
 from pyproj import CRS
 
 from orthostat import storage
 from orthostat.errors import ZonesError
 from orthostat.scratch import scratch_folder
+
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 _SHOWN = 5
 _FORMATS = "give a GeoPackage, GeoJSON, GeoParquet or zipped shapefile with polygons"
@@ -43,8 +44,10 @@ class ZoneSet:
         borders = [shapely.to_wkb(geometry, hex=True, byte_order=1) for geometry in self.geometries]
         return storage.digest([self.ids, self.names, self.parents, borders, self.crs.to_wkt()])
 
-    def to_frame(self) -> gpd.GeoDataFrame:
+    def to_frame(self) -> "gpd.GeoDataFrame":
         """Columns zone_id, name, parent_id and geometry."""
+        import geopandas as gpd  # and pandas with it: a second that most steps need not wait
+
         columns = {"zone_id": self.ids, "name": self.names, "parent_id": self.parents}
         return gpd.GeoDataFrame(columns, geometry=self.geometries, crs=self.crs)
 
@@ -89,7 +92,10 @@ def read_zones(
     )
 
 
-def _read_frame(uri: str) -> gpd.GeoDataFrame:
+def _read_frame(uri: str) -> "gpd.GeoDataFrame":
+    import geopandas as gpd
+    from pyogrio.errors import DataSourceError  # type: ignore[import-untyped]
+
     with scratch_folder() as folder:
         path = storage.local_copy(uri, folder)
         try:

@@ -114,8 +114,9 @@ def clean_releases(arguments: argparse.Namespace) -> dict[str, Any]:
 def _read(arguments: argparse.Namespace) -> tuple[Any, Any]:
     """A release and its table."""
     from orthostat import settings
+    from orthostat.statistics.copy import read_vintage
     from orthostat.statistics.database import migrate, open_database
-    from orthostat.statistics.vintages import find_vintage, read_vintage
+    from orthostat.statistics.vintages import find_vintage
 
     database_url = settings.database_url()
     migrate(database_url)

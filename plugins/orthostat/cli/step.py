@@ -9,7 +9,7 @@ from orthostat.cli.predict_options import sha256
 
 Result = dict[str, Any]
 """`note`: a sentence for the run's note; `work`: manifests for the mapped step that follows; `planned`: how
-many scenes or tiles each mapped step has to do."""
+many scenes or tiles each mapped step has to do; `unneeded`: steps that would find nothing to do."""
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -77,8 +77,14 @@ def plan(arguments: argparse.Namespace) -> Result:
         find_pipeline(arguments.pipeline), arguments.run_id, window, is_repredicted=arguments.re_predict
     )
     counts = f"{made.listed} scenes listed, {made.planned} to predict in {len(made.batches)} batches"
-    note = "; ".join([f"acquired {window}: {counts}", *(f"skipped: {problem}" for problem in made.problems)])
-    return {"note": note, "work": list(made.batches), "planned": {"predict": made.planned}}
+    skipped = [f"skipped: {'; '.join(made.problems)}"] if made.problems else []
+    note = "; ".join([f"acquired {window}: {counts}", *skipped])
+    return {
+        "note": note,
+        "work": list(made.batches),
+        "planned": {"predict": made.planned},
+        "unneeded": [] if made.planned else ["predict", "verify"],
+    }
 
 
 def predict(arguments: argparse.Namespace) -> Result:
@@ -116,6 +122,7 @@ def judge(arguments: argparse.Namespace) -> Result:
         "note": note,
         "work": list(work.work_uris),
         "planned": {"compose": work.tiles, "tabulate": work.tiles},
+        "unneeded": [] if work.periods else ["compose", "tabulate", "estimate"],
     }
 
 
@@ -146,9 +153,15 @@ def tabulate(arguments: argparse.Namespace) -> Result:
 def estimate(arguments: argparse.Namespace) -> Result:
     """Sum up each period, check its identities and add what the reference sample says."""
     from orthostat.planning.plan import read_plan
-    from orthostat.steps.estimate import estimate_run
+    from orthostat.steps.work import read_run_work
 
-    return {"note": estimate_run(read_plan(arguments.root, arguments.run_id))}
+    plan = read_plan(arguments.root, arguments.run_id)
+    periods = read_run_work(plan).periods
+    if not periods:
+        return {"note": "no period changed"}
+    from orthostat.steps.estimate import estimate_run  # pandas and pandera: seconds that others save
+
+    return {"note": estimate_run(plan, periods)}
 
 
 def release(arguments: argparse.Namespace) -> Result:

@@ -10,8 +10,8 @@ from pyproj import Transformer
 from rasterio.errors import RasterioError
 
 from orthostat import storage
-from orthostat.aggregation.grid import Tile, tile_transform
-from orthostat.aggregation.values import UNOBSERVED
+from orthostat.aggregation.grid import tile_transform
+from orthostat.aggregation.values import UNOBSERVED, Tile
 from orthostat.errors import GridError, SampleError
 from orthostat.estimation.sample import SampleUnit, check_reference_classes
 from orthostat.pipelines.config import Grid

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Literal
@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from orthostat import storage
+from orthostat.errors import name_some
 from orthostat.judgement.applicability import reasons_outside, reasons_shifted
 from orthostat.judgement.history import History
 from orthostat.judgement.rules import Bounds, reasons_to_flag, reasons_to_refuse
@@ -23,6 +24,7 @@ from orthostat.prediction.item_copies import read_items
 from orthostat.scenes.archive import Listing
 from orthostat.scenes.ledger import Ledger
 
+_MOST_TOLD = 20
 HISTORY = timedelta(days=365)
 """How far back a prediction's class shares are compared."""
 
@@ -58,6 +60,9 @@ class Circumstances:
     zone_bounds: Bounds
     card: ModelCard | None = None
     """What the model was made for, where somebody has said so."""
+    claimed: Mapping[str, str] = field(default_factory=dict)
+    """Another period whose current figures rest on a scene, by id: a scene that was moved there counts there,
+    also when it has left the archive or its new place is not listed."""
 
 
 def judge_period(pipeline: Pipeline, period: str, now: Circumstances) -> list[Judged]:
@@ -104,13 +109,13 @@ def _decide(
 
 
 def count_verdicts(judged: Sequence[Judged]) -> str:
-    """How many predictions were used, flagged and refused, and why the last two, in one line."""
+    """How many predictions were used, flagged and refused, and why some of the last two, in one line."""
     counts = Counter(one.verdict.decision for one in judged)
     summary = ", ".join(f"{counts[decision]} {decision}" for decision in ("used", "flagged", "refused"))
     remarks = [
         f"{one.verdict.scene_id}: {'; '.join(one.verdict.reasons)}" for one in judged if one.verdict.reasons
     ]
-    return "; ".join([summary, *remarks])
+    return "; ".join([summary, *name_some(remarks, _MOST_TOLD)])
 
 
 def _read_period(ledger: Ledger, window: Window) -> tuple[History, dict[str, Prediction]]:
@@ -148,5 +153,7 @@ def _stale(prediction: Prediction, window: Window, is_current: bool, now: Circum
         yield f"withdrawn: {now.withdrawn[scene_id]}"
     elif acquired is not None and acquired not in window:
         yield f"the archive says now that this scene was acquired on {acquired:%Y-%m-%d}"
+    elif acquired is None and scene_id in now.claimed:
+        yield f"the figures of {now.claimed[scene_id]} rest on this scene, which the archive has here no more"
     elif not is_current:
         yield "the archive holds another image of this scene now"

@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 from orthostat import storage
-from orthostat.errors import ToleranceError
+from orthostat.errors import ToleranceError, name_some
 from orthostat.planning.manifest import write_manifest
 from orthostat.planning.plan import Plan, pipeline_ledger
 from orthostat.prediction.failure import Failure, read_failure
@@ -78,6 +78,8 @@ def require_tolerance(plan: Plan) -> str:
 
     Raises ToleranceError when the share of failed scenes exceeds the pipeline's `max_failed_share`.
     """
+    if plan.planned == 0:  # then there was nothing to verify
+        return "no scene was to be predicted"
     verification, limit = read_verification(plan), plan.pipeline.max_failed_share
     if verification.failed_share > limit:
         raise ToleranceError(
@@ -90,6 +92,5 @@ def require_tolerance(plan: Plan) -> str:
 
 def describe_failures(verification: Verification, most: int = 5) -> str:
     """The failed scenes with their reasons, in one line; empty when none failed."""
-    lines = [f"{failure.scene_id}: {failure.reason}" for failure in verification.failures[:most]]
-    rest = len(verification.failures) - most
-    return "; ".join([*lines, f"and {rest} more"] if rest > 0 else lines)
+    lines = [f"{failure.scene_id}: {failure.reason}" for failure in verification.failures]
+    return "; ".join(name_some(lines, most))

@@ -131,7 +131,7 @@ def allow_of_pipelines() -> AllowList:
         bundles=tuple(
             AllowedBundle(uri=p.model.bundle, sha256=p.model.sha256, title=p.title) for p in pipelines
         ),
-        images=tuple(p.scenes.uri for p in pipelines),
+        images=tuple(p.scenes.folder for p in pipelines),
         outputs=tuple(storage.join(p.output, "on-demand") for p in pipelines),
     )
 

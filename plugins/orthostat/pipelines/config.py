@@ -8,6 +8,7 @@ from croniter import croniter
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
 from orthostat.errors import GridError
+from orthostat.pipelines.dated import check_fields, folder_of
 from orthostat.pipelines.limits import Limits
 from orthostat.pipelines.options import EngineChoice, PredictOptions, Share
 from orthostat.pipelines.resources import Resources, amount
@@ -27,9 +28,11 @@ class Scenes(Section):
     """Where scenes arrive and how to read them."""
 
     uri: Uri
-    """Prefix of the archive."""
+    """Prefix of the archive. With the day, month or year of acquisition (UTC) in it, such as
+    `s3://bucket/scenes/{acquired:%Y/%m/%d}/`, only what lies below the dates of a run is listed."""
     pattern: str | None = None
-    """Regular expression with the named groups `scene_id` and `acquired`, searched in the key below `uri`."""
+    """Regular expression with the named groups `scene_id` and `acquired`, searched in the key below `uri`, or
+    below the last folder before its first date."""
     acquired_format: str = "%Y%m%d"
     """strptime format of the group `acquired`; times are UTC."""
     stac_asset: str | None = None
@@ -38,6 +41,12 @@ class Scenes(Section):
     """Where STAC Items may say that images lie, besides the bucket, or the folder, of `uri`."""
     fill: FiniteFloat | None = None
     """Pixels with this value in every band hold no data, where the file itself does not say so."""
+
+    @field_validator("uri")
+    @classmethod
+    def _dated(cls, uri: str) -> str:
+        check_fields(uri)
+        return uri
 
     @field_validator("pattern")
     @classmethod
@@ -58,6 +67,11 @@ class Scenes(Section):
         if (self.pattern is None) == (self.stac_asset is None):
             raise ValueError("give exactly one of 'pattern' (keys) and 'stac_asset' (STAC Items)")
         return self
+
+    @property
+    def folder(self) -> str:
+        """What `uri` is on all days: the whole archive."""
+        return folder_of(self.uri)
 
 
 class Model(PredictOptions):

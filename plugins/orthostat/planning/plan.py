@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict
 
 from orthostat import storage
-from orthostat.errors import StorageError
+from orthostat.errors import StorageError, name_some
 from orthostat.layout import Layout
 from orthostat.pipelines.config import Pipeline
 from orthostat.pipelines.window import Window, periods_in
@@ -22,6 +22,8 @@ from orthostat.scenes.scene import Scene
 from orthostat.scenes.withdrawals import read_withdrawals
 
 _READERS = 16
+_MOST_PROBLEMS = 20
+"""Every step reads the plan, and Airflow keeps what is said of it."""
 
 
 class Plan(BaseModel):
@@ -44,7 +46,7 @@ class Plan(BaseModel):
     generation: str | None = None
     """Of a run that predicts again; names it, and the moment of its plan."""
     problems: tuple[str, ...] = ()
-    """What looks like a scene in the archive and cannot be one, with the reason."""
+    """What looks like a scene in the archive and cannot be one, with the reason: the first, and how many."""
 
     @property
     def window(self) -> Window:
@@ -93,7 +95,7 @@ def make_plan(pipeline: Pipeline, run_id: str, window: Window, *, is_repredicted
         planned=len(planned),
         batches=tuple(batches),
         generation=generation,
-        problems=listing.problems,
+        problems=tuple(name_some(listing.problems, _MOST_PROBLEMS)),
     )
     write_manifest(layout.plan(run_id), plan)
     return plan

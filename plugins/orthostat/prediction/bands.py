@@ -1,25 +1,12 @@
 """The values of an image's bands, counted while its blocks pass by."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orthostat.prediction.blocks import Area, Block, is_finite
-
-
-@dataclass(frozen=True)
-class BandFacts:
-    """A band that the model reads."""
-
-    name: str | None
-    """As the image calls it."""
-    mean: float | None
-    """Of the valid pixels; None without any."""
-    deviation: float | None
-    """Standard deviation of the valid pixels."""
 
 
 class BandValues:

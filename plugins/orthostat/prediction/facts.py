@@ -1,11 +1,23 @@
 """What the process of the model tells its parent of a prediction."""
 
-from pydantic import BaseModel, ConfigDict
+from dataclasses import dataclass
 
-from orthostat.prediction.bands import BandFacts
+from pydantic import BaseModel, ConfigDict
 
 BUNDLE, IMAGE = "{bundle}", "{image}"
 """What the process calls bundle and image: the parent, which knows their addresses, puts these in."""
+
+
+@dataclass(frozen=True)
+class BandFacts:
+    """A band that the model reads."""
+
+    name: str | None
+    """As the image calls it."""
+    mean: float | None
+    """Of the valid pixels; None without any."""
+    deviation: float | None
+    """Standard deviation of the valid pixels."""
 
 
 class Facts(BaseModel):

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from orthostat.prediction.bands import BandFacts
 from orthostat.prediction.classes import LabelClass
 from orthostat.prediction.description import Task
 from orthostat.prediction.engines.engine import EngineName
+from orthostat.prediction.facts import BandFacts
 
 
 @dataclass(frozen=True)

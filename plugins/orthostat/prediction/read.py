@@ -18,8 +18,9 @@ from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 from rasterio.errors import CRSError, RasterioError
 
 from orthostat.errors import SceneError
-from orthostat.prediction.bands import BandFacts, BandValues
+from orthostat.prediction.bands import BandValues
 from orthostat.prediction.blocks import Area, Block, is_finite
+from orthostat.prediction.facts import BandFacts
 from orthostat.prediction.formats import open_image_file
 
 _FARTHEST_DEGREES = (361, 91, 361, 91)

@@ -11,8 +11,8 @@ from pyproj import Transformer
 
 from orthostat import storage
 from orthostat.errors import OutageError, StorageError
-from orthostat.prediction.bands import BandFacts
 from orthostat.prediction.classes import NODATA, LabelClass
+from orthostat.prediction.facts import BandFacts
 from orthostat.prediction.item import File, Prediction
 
 _READERS = 16

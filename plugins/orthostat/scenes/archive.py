@@ -3,24 +3,28 @@
 import difflib
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import islice
+from typing import NamedTuple
 
 from orthostat import storage
 from orthostat.errors import OutageError, SceneError, StorageError
 from orthostat.pipelines.allow import is_below
 from orthostat.pipelines.config import Scenes
+from orthostat.pipelines.dated import at_date, fits, is_dated, prefixes_of
 from orthostat.pipelines.window import Window
 from orthostat.scenes.scene import Scene
 from orthostat.storage import StoredObject
 
 _READERS = 16
+_PAGE = 1000
 
 
-@dataclass(frozen=True)
-class _Acquisition:
+class _Acquisition(NamedTuple):
     """What a key or an Item says of a scene before its image is looked at."""
 
     scene_id: str
@@ -40,7 +44,8 @@ class Listing:
     problems: tuple[str, ...]
     """What looks like a scene and cannot be one, each with its reason; the other scenes are not stopped."""
     acquired: Mapping[str, datetime]
-    """When each scene of the archive was acquired, in the windows or not, by id."""
+    """When each scene of the archive was acquired, in the windows or not, by id. Of an archive with dates in
+    its address only what lies below the windows' dates is listed, and known."""
 
     def within(self, window: Window) -> list[Scene]:
         """The scenes acquired in one window."""
@@ -56,7 +61,7 @@ def list_scenes(scenes: Scenes, *windows: Window) -> Listing:
     acquired: dict[str, datetime] = {}
     found: dict[str, list[Scene]] = {}
     problems = []
-    for acquisition in _acquisitions(scenes):
+    for acquisition in _acquisitions(scenes, windows):
         recognised += 1
         try:
             if isinstance(acquisition, SceneError):
@@ -69,7 +74,7 @@ def list_scenes(scenes: Scenes, *windows: Window) -> Listing:
         except (SceneError, StorageError) as error:
             problems.append(str(error))
     if recognised == 0:
-        raise SceneError(_explain_nothing(scenes))
+        _require_archive(scenes, windows)
     for scene_id, images in found.items():
         if len(images) > 1:
             uris = " and ".join(image.image_uri for image in images)
@@ -82,19 +87,25 @@ def list_scenes(scenes: Scenes, *windows: Window) -> Listing:
 
 
 def find_acquired(scenes: Scenes, scene_id: str) -> datetime:
-    """When a scene of the archive was acquired. Raises SceneError when there is none of that id."""
-    acquired = list_scenes(scenes).acquired
+    """When a scene of the archive was acquired, whatever its date: this lists the whole archive.
+
+    Raises SceneError when there is none of that id.
+    """
+    acquired = {one.scene_id: one.acquired for one in _acquisitions(scenes) if isinstance(one, _Acquisition)}
     if scene_id not in acquired:
         close = difflib.get_close_matches(scene_id, acquired, n=1)
         hint = f"did you mean '{close[0]}'?" if close else "see the note of a run for the ids"
-        raise SceneError(f"the archive {scenes.uri} has no scene '{scene_id}'; {hint}")
+        raise SceneError(f"the archive {scenes.folder} has no scene '{scene_id}'; {hint}")
     return acquired[scene_id]
 
 
-def _acquisitions(scenes: Scenes) -> Iterator[_Acquisition | SceneError]:
-    entries = storage.list_objects(scenes.uri)
+def _acquisitions(scenes: Scenes, windows: Sequence[Window] = ()) -> Iterator[_Acquisition | SceneError]:
+    """What lies below the dates of `windows`, or in the whole archive."""
+    prefixes = prefixes_of(scenes.uri, windows) if windows else [scenes.folder]
+    entries = (entry for prefix in prefixes for entry in storage.list_objects(prefix))
     if scenes.stac_asset is None:
-        found = (_from_key(entry, scenes) for entry in entries)
+        read = _key_reader(scenes)
+        found = (read(entry) for entry in entries)
         yield from (acquisition for acquisition in found if acquisition is not None)
         return
     with ThreadPoolExecutor(_READERS) as readers:  # an Item is a request, and there may be thousands
@@ -104,18 +115,41 @@ def _acquisitions(scenes: Scenes) -> Iterator[_Acquisition | SceneError]:
                 yield acquisition
 
 
-def _from_key(entry: StoredObject, scenes: Scenes) -> _Acquisition | SceneError | None:
-    match = re.search(str(scenes.pattern), entry.uri.removeprefix(scenes.uri))
-    if match is None:
-        return None
-    try:
-        acquired = datetime.strptime(match["acquired"], scenes.acquired_format)
-    except ValueError:
-        return SceneError(
-            f"{entry.uri}: '{match['acquired']}' does not fit acquired_format '{scenes.acquired_format}'; "
-            "rename it, or correct the pattern or the format"
+def _key_reader(scenes: Scenes) -> Callable[[StoredObject], _Acquisition | SceneError | None]:
+    """What reads keys: there may be millions, and few different dates in them."""
+    search, beginning = re.compile(str(scenes.pattern)).search, len(scenes.folder)
+
+    @lru_cache(maxsize=1 << 16)
+    def parse(text: str) -> datetime:
+        return _utc(datetime.strptime(text, scenes.acquired_format))
+
+    def read(entry: StoredObject) -> _Acquisition | SceneError | None:
+        match = search(entry.uri[beginning:])
+        if match is None:
+            return None
+        scene_id, text = match["scene_id"], match["acquired"]
+        try:
+            acquired = parse(text)
+            _require_place(entry.uri, acquired, scenes)
+        except SceneError as error:
+            return error
+        except ValueError:
+            return SceneError(
+                f"{entry.uri}: '{text}' does not fit acquired_format '{scenes.acquired_format}'; "
+                "rename it, or correct the pattern or the format"
+            )
+        return _Acquisition(scene_id, acquired, entry)
+
+    return read
+
+
+def _require_place(uri: str, acquired: datetime, scenes: Scenes) -> None:
+    """Raises SceneError for an object below another date than its own: no run would look for it there."""
+    if is_dated(scenes.uri) and not uri.startswith(place := at_date(scenes.uri, acquired.date())):
+        raise SceneError(
+            f"{uri} was acquired on {acquired:%Y-%m-%d} (UTC) and does not lie below {place}; move it there, "
+            "or leave dates out of 'scenes.uri'"
         )
-    return _Acquisition(match["scene_id"], _utc(acquired), entry)
 
 
 def _from_item(entry: StoredObject, scenes: Scenes) -> _Acquisition | SceneError | None:
@@ -126,10 +160,11 @@ def _from_item(entry: StoredObject, scenes: Scenes) -> _Acquisition | SceneError
             return None
         href = item["assets"][asset]["href"]
         properties = item["properties"]
-        acquired = datetime.fromisoformat(properties.get("datetime") or properties["start_datetime"])
+        acquired = _utc(datetime.fromisoformat(properties.get("datetime") or properties["start_datetime"]))
+        _require_place(entry.uri, acquired, scenes)
         return _Acquisition(
             str(item["id"]),
-            _utc(acquired),
+            acquired,
             _resolve(href, entry.uri, scenes),
             properties.get("eo:cloud_cover"),
             properties.get("platform") or properties.get("constellation"),
@@ -172,7 +207,7 @@ def _resolve(href: str, item_uri: str, scenes: Scenes) -> str:
         scheme, is_address, rest = item_uri.rpartition("://")
         rest = f"{rest.rpartition('/')[0]}/{href}"
     uri = f"{scheme}{is_address}{posixpath.normpath(rest)}"
-    home = scenes.uri
+    home = scenes.folder
     if storage.is_s3(home):
         home = f"s3://{storage.split_s3(home)[0]}"
     if scheme not in {"s3", ""} or not is_below(uri, (f"{home.rstrip('/')}/", *scenes.image_prefixes)):
@@ -183,13 +218,24 @@ def _resolve(href: str, item_uri: str, scenes: Scenes) -> str:
     return uri
 
 
-def _explain_nothing(scenes: Scenes) -> str:
-    first = next(iter(storage.list_objects(scenes.uri)), None)
-    if first is None:
-        return f"there is no object under {scenes.uri}; check 'scenes.uri', or upload the first scene"
+def _require_archive(scenes: Scenes, windows: Sequence[Window]) -> None:
+    """Raises SceneError where it is not only that nothing was acquired in `windows`."""
     wanted = (
         f"'scenes.pattern' {scenes.pattern}"
         if scenes.pattern
         else f"a STAC Item with asset '{scenes.stac_asset}'"
     )
-    return f"no object under {scenes.uri} matches {wanted}; the first one is {first.uri}"
+    for prefix in prefixes_of(scenes.uri, windows):
+        first = next(iter(storage.list_objects(prefix)), None)
+        if first is not None:
+            raise SceneError(f"no object under {prefix} matches {wanted}; the first one is {first.uri}")
+    some = [entry.uri for entry in islice(storage.list_objects(scenes.folder), _PAGE)]
+    if not some:
+        raise SceneError(
+            f"there is no object under {scenes.folder}; check 'scenes.uri', or upload the first scene"
+        )
+    if not any(fits(scenes.uri, uri) for uri in some):
+        raise SceneError(
+            f"none of the first {len(some)} objects under {scenes.folder} lies where 'scenes.uri' "
+            f"{scenes.uri} says; the first one is {some[0]}; correct the date in 'scenes.uri'"
+        )

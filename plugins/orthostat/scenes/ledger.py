@@ -1,14 +1,16 @@
 """The ledger: which scenes are already predicted, read from S3 in one listing."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import takewhile
 
 from orthostat import storage
-from orthostat.layout import Layout, PredictionKey, day_prefixes
+from orthostat.layout import Layout, PredictionKey
 from orthostat.pipelines.window import Window
 from orthostat.scenes.scene import Scene
+
+_MARKS = ("/item.json", "/failure.json")
 
 
 @dataclass(frozen=True)
@@ -41,16 +43,15 @@ class Ledger:
 
 
 def read_ledger(layout: Layout, model_sha256: str, options_sha256: str, window: Window) -> Ledger:
-    """List what was committed or failed for acquisitions in `window`."""
-    days = day_prefixes(
-        window.start.date(), (window.end - timedelta(microseconds=1)).date() + timedelta(days=1)
-    )
-    marks = {
-        entry.uri: entry.etag
-        for prefix in days
-        for entry in storage.list_objects(layout.predictions(model_sha256, options_sha256, prefix))
-        if re.search(r"/(item|failure)\.json$", entry.uri)
-    }
+    """List what was committed or failed for acquisitions in `window`.
+
+    One listing, from the first day to the last: keys begin with the day, and S3 lists them in order.
+    """
+    folder = layout.predictions(model_sha256, options_sha256)
+    last = (window.end - timedelta(microseconds=1)).date()
+    first, end = f"{folder}{window.start:%Y-%m-%d}", f"{folder}{last + timedelta(days=1):%Y-%m-%d}"
+    of_days = takewhile(lambda entry: entry.uri < end, storage.list_objects(folder, after=first))
+    marks = {entry.uri: entry.etag for entry in of_days if entry.uri.endswith(_MARKS)}
     return Ledger(layout, model_sha256, options_sha256, marks)
 
 

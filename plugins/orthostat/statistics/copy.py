@@ -9,7 +9,9 @@ import pyarrow.csv
 from pandera.pandas import DataFrameSchema
 from sqlalchemy.engine import Connection
 
+from orthostat.statistics.schema import OBSERVATIONS
 from orthostat.statistics.tables import arrow_schema, dump_csv, sort_table
+from orthostat.statistics.vintages import find_vintage
 
 _ROWS_AT_ONCE = 50_000
 _EXTRA = {"release_id": pa.string(), "is_break": pa.bool_(), "break_note": pa.string()}
@@ -74,3 +76,17 @@ def _cursor(connection: Connection) -> Any:
     """A cursor of psycopg itself, in the connection's transaction."""
     driver: Any = connection.connection.driver_connection
     return driver.cursor()
+
+
+def read_vintage(connection: Connection, pipeline: str, vintage: int | None = None) -> pa.Table:
+    """The whole table of statistics as of a vintage (the latest without one), sorted by its key.
+
+    Columns are those of OBSERVATIONS, then `release_id` (whose figures these are), `is_break` (whether what
+    makes figures comparable differs from the series' period before) and `break_note` (what does). Raises
+    ReleaseError for an unknown vintage.
+    """
+    release = find_vintage(connection, pipeline, vintage)
+    where = {"pipeline": pipeline, "as_of": release.vintage}
+    return copy_out(
+        connection, "vintage_observation", OBSERVATIONS, where, ("release_id", "is_break", "break_note")
+    )

@@ -4,6 +4,9 @@ from pydantic import BaseModel, ConfigDict
 
 from orthostat import storage
 
+PUBLISH_VERSION = 1
+"""Rises when equal estimates and rules give other rows (`rows.build_rows`)."""
+
 _WORDS = {
     "scenes": "scenes",
     "model": "model",

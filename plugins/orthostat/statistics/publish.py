@@ -11,7 +11,6 @@ from orthostat.errors import MissingError, ReleaseError
 from orthostat.layout import Layout
 from orthostat.pipelines.config import Pipeline
 from orthostat.statistics.database import migrate, open_database
-from orthostat.statistics.exports import write_release
 from orthostat.statistics.vintages import Release, read_periods, read_releases
 
 
@@ -29,6 +28,8 @@ def publish(pipeline: Pipeline) -> str | None:
     whole = _find_whole(layout)
     for release in releases:
         if release.release_id not in whole:
+            from orthostat.statistics.exports import write_release  # matplotlib and pandas, rarely needed
+
             write_release(pipeline, release)
     with open_database(database_url) as connection:
         connection.execute(

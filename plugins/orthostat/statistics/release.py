@@ -20,6 +20,7 @@ from orthostat.statistics import database
 from orthostat.statistics.check import check_result
 from orthostat.statistics.compare import Changed, describe_release, select_changed
 from orthostat.statistics.copy import copy_in
+from orthostat.statistics.declared import RELEASE, RELEASE_PERIOD
 from orthostat.statistics.inputs import Inputs
 from orthostat.statistics.result import PeriodResult
 from orthostat.statistics.revisions import record_revisions
@@ -132,7 +133,7 @@ def _insert(
 ) -> None:
     """Write the release; a period is checked while the one before is written, and a wrong one ends it all."""
     row: dict[str, Any] = {**vars(new), "run_id": run_id, "code_version": __version__}
-    connection.execute(database.RELEASE.insert(), row)
+    connection.execute(RELEASE.insert(), row)
     entries = [changed[period] for period in sorted(changed)]
     with ThreadPoolExecutor(1) as checker:
         pending = checker.submit(check_result, pipeline, entries[0].result)
@@ -148,7 +149,7 @@ def _insert_period(
 ) -> None:
     result = one.result
     connection.execute(
-        database.RELEASE_PERIOD.insert(),
+        RELEASE_PERIOD.insert(),
         {
             "release_id": new.release_id,
             "period": result.period,

@@ -15,8 +15,6 @@ from orthostat.statistics.rules import Published, publish_estimate, publish_map_
 from orthostat.statistics.schema import AREA, COUNT, MAP_COUNT, STRATIFIED, ZONE, Row
 
 CONF_LEVEL = 0.95
-PUBLISH_VERSION = 1
-"""Rises when equal estimates and rules give other rows."""
 
 
 @dataclass(frozen=True)

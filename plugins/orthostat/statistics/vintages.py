@@ -3,16 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
 from pydantic import ValidationError
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
 from orthostat.errors import ReleaseError
-from orthostat.statistics.copy import copy_out
 from orthostat.statistics.database import migrate, open_database
 from orthostat.statistics.inputs import Inputs
-from orthostat.statistics.schema import OBSERVATIONS
 
 
 @dataclass(frozen=True)
@@ -94,20 +91,6 @@ def read_periods(connection: Connection, release: Release) -> list[HeldPeriod]:
         {"pipeline": release.pipeline, "vintage": release.vintage},
     )
     return [HeldPeriod(**{**row, "inputs": _parse(row["inputs"])}) for row in found.mappings()]
-
-
-def read_vintage(connection: Connection, pipeline: str, vintage: int | None = None) -> pa.Table:
-    """The whole table of statistics as of a vintage (the latest without one), sorted by its key.
-
-    Columns are those of OBSERVATIONS, then `release_id` (whose figures these are), `is_break` (whether what
-    makes figures comparable differs from the series' period before) and `break_note` (what does). Raises
-    ReleaseError for an unknown vintage.
-    """
-    release = find_vintage(connection, pipeline, vintage)
-    where = {"pipeline": pipeline, "as_of": release.vintage}
-    return copy_out(
-        connection, "vintage_observation", OBSERVATIONS, where, ("release_id", "is_break", "break_note")
-    )
 
 
 def current_periods(database_url: str, pipeline: str) -> dict[str, ReleasedPeriod]:

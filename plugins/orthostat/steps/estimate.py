@@ -1,5 +1,7 @@
 """The estimate step: each changed period summed up, held against the reference sample, and made to rows."""
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 from orthostat.aggregation.boundaries import read_boundaries
@@ -12,20 +14,20 @@ from orthostat.statistics.result import PeriodResult, write_result
 from orthostat.statistics.rows import Provenance, build_accuracy, build_rows
 from orthostat.statistics.schema import ACCURACY, LINEAGE, OBSERVATIONS, Row
 from orthostat.statistics.tables import digest_tables
-from orthostat.steps.work import PeriodWork, read_run_work
+from orthostat.steps.work import PeriodWork
 
 _MOST_DOTS = 20_000
 """More objects than this are drawn by their zones alone: dots would cover one another."""
 
 
-def estimate_run(plan: Plan) -> str:
-    """Compute and store the result of every changed period; returns a sentence that says how it went.
+def estimate_run(plan: Plan, periods: Sequence[PeriodWork]) -> str:
+    """Compute and store the results of periods; returns a sentence that says how it went.
 
     Raises IdentityError when areas do not add up, SampleError for a malformed sample.
     """
     reference = Reference(plan.pipeline.sample) if plan.pipeline.sample else None
     said = []
-    for period in read_run_work(plan).periods:
+    for period in periods:
         boundaries = read_boundaries(period.boundaries_uri)
         tiles = PeriodTiles(period.period, period.tiles, period.task, period.classes, boundaries)
         estimate = estimate_period(plan.pipeline, tiles, reference)
@@ -33,12 +35,7 @@ def estimate_run(plan: Plan) -> str:
         write_result(_describe_result(plan, period, estimate, digest_tables(tables)), tables)
         figures = tables[OBSERVATIONS.name].num_rows
         said.append("; ".join([f"{period.period}: {figures} figures", *_describe(estimate)]))
-    return "; ".join(said) or "no period changed"
-
-
-def result_uri(plan: Plan, period: PeriodWork) -> str:
-    """Where the result of a period lies."""
-    return plan.layout.result(period.period, period.inputs.sha256, "result.json")
+    return "; ".join(said)
 
 
 def make_tables(pipeline: Pipeline, period: PeriodWork, estimate: PeriodEstimate) -> dict[str, pa.Table]:

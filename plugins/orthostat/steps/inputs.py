@@ -10,8 +10,7 @@ from orthostat.estimation.reference import Reference
 from orthostat.pipelines.config import Pipeline
 from orthostat.planning.recipe import options_sha256, pipeline_recipe
 from orthostat.prediction.item import Prediction
-from orthostat.statistics.inputs import Inputs
-from orthostat.statistics.rows import PUBLISH_VERSION
+from orthostat.statistics.inputs import PUBLISH_VERSION, Inputs
 
 _STEPS = {
     "compose": COMPOSE_VERSION,

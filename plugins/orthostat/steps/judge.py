@@ -1,7 +1,7 @@
 """The judge step: verdicts, then the periods whose inputs changed, with the work of composing them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from orthostat import settings
@@ -107,6 +107,23 @@ def _affected_periods(bench: _Bench) -> list[str]:
     return sorted(moved.union(bench.plan.periods))
 
 
+def _list_also(bench: _Bench, window: Window) -> Listing:
+    """The archive in a window that is not of the run, and what the run's listing knows of other dates."""
+    listing = list_scenes(bench.plan.pipeline.scenes, window)
+    return replace(listing, acquired={**listing.acquired, **bench.archive.acquired})
+
+
+def _find_claimed(bench: _Bench, period: str) -> dict[str, str]:
+    """The period outside of the run whose current figures rest on a scene, by the id of the scene."""
+    others = set(bench.released) - {period, *bench.plan.periods}
+    return {
+        scene_id: other
+        for other in sorted(others)
+        if is_period(other, bench.plan.pipeline.period)
+        for scene_id in bench.released[other].scene_ids
+    }
+
+
 def _judge(
     bench: _Bench, period: str, works: list[TileWork]
 ) -> tuple[list[Judged], PeriodWork | None, str | None]:
@@ -116,8 +133,9 @@ def _judge(
     """
     plan, pipeline = bench.plan, bench.plan.pipeline
     window = period_window(period, pipeline.period)
-    archive = bench.archive if period in plan.periods else list_scenes(pipeline.scenes, window)
-    now = Circumstances(archive, bench.withdrawn, bench.boundaries.degrees(), bench.card)
+    archive = bench.archive if period in plan.periods else _list_also(bench, window)
+    claimed = _find_claimed(bench, period)
+    now = Circumstances(archive, bench.withdrawn, bench.boundaries.degrees(), bench.card, claimed)
     judged = judge_period(pipeline, period, now)
     used = [one for one in judged if one.verdict.decision != "refused"]
     _refuse_sampled_objects(pipeline, used)
@@ -136,7 +154,8 @@ def _judge(
         return judged, None, None
     if remark or (not used and before is None):
         return judged, None, remark
-    return judged, _plan_period(bench, period, inputs, used, works), _tell_losses(before, used, archive)
+    elsewhere = archive.acquired.keys() | claimed.keys()
+    return judged, _plan_period(bench, period, inputs, used, works), _tell_losses(before, used, elsewhere)
 
 
 def _find_open(window: Window, scenes: Sequence[Scene], ledger: Ledger) -> str | None:
@@ -173,13 +192,16 @@ def _find_obstacle(
     return None
 
 
-def _tell_losses(before: ReleasedPeriod | None, used: Sequence[Judged], archive: Listing) -> str | None:
-    """What a person should know of scenes that released figures rest on and nobody can predict again."""
+def _tell_losses(before: ReleasedPeriod | None, used: Sequence[Judged], kept: Set[str]) -> str | None:
+    """What a person should know of scenes that released figures rest on and nobody can predict again.
+
+    `kept` are the scenes that the archive holds, or that count in another period.
+    """
     if before is None:
         return None
     if not used:
         return "has no prediction any more that may be used: its figures are withdrawn"
-    gone = sorted(before.scene_ids - {one.prediction.scene_id for one in used} - archive.acquired.keys())
+    gone = sorted(before.scene_ids - {one.prediction.scene_id for one in used} - kept)
     if not gone:
         return None
     return (

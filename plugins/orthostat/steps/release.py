@@ -1,47 +1,23 @@
-"""The release step: what the estimate step computed becomes a new version of the table."""
+"""The release step: a new version of the table where figures changed, and the catalog after it."""
 
-from orthostat.aggregation.boundaries import store_boundaries
-from orthostat.estimation.reference import Reference
 from orthostat.pipelines.load import find_pipeline
 from orthostat.planning.plan import Plan
-from orthostat.scenes.withdrawals import read_withdrawals
 from orthostat.statistics.publish import publish
-from orthostat.statistics.release import release
-from orthostat.statistics.result import PeriodResult, read_result
-from orthostat.statistics.schema import LINEAGE
-from orthostat.steps.estimate import result_uri
-from orthostat.steps.inputs import collect_inputs
-from orthostat.steps.work import read_judgement, read_run_work
+from orthostat.steps.work import read_run_work
 
 
 def release_run(plan: Plan) -> str:
     """Release the changed periods of a run; returns a sentence that says what came of it.
 
-    What may be released is decided by the pipeline file and the withdrawn scenes as they are now, and by the
-    latest judgement of each period, whichever run made it: a period to which another run has meanwhile added
-    scenes is left to that run, and an old run whose step is cleared cannot bring an older model's figures
-    back. Raises ConfigurationError when the pipeline's file is gone.
+    Whether or not there are any, what a run that was killed after its commit has left to do is done. Raises
+    ConfigurationError when the pipeline's file is gone.
     """
     periods = read_run_work(plan).periods
     present = find_pipeline(plan.pipeline.name)
-    if not periods:
-        publish(present)  # what a run that was killed after its commit has left to do
-        return "nothing to release: no period changed"
-    _, boundaries = store_boundaries(present)
-    reference = Reference(present.sample) if present.sample else None
-    withdrawn = set(read_withdrawals(plan.layout))
+    said = "nothing to release: no period changed"
+    if periods:
+        from orthostat.steps.changes import release_changes  # pandas and pandera: seconds that others save
 
-    def is_current(result: PeriodResult) -> bool:
-        latest = read_judgement(plan.layout, result.period)
-        if withdrawn.intersection(result.read(LINEAGE)["scene_id"].to_pylist()):
-            return False
-        rules = collect_inputs(present, result.period, boundaries, reference)
-        return latest.inputs == result.inputs and latest.remark is None and rules.has_rules_of(result.inputs)
-
-    results = [read_result(result_uri(plan, period)) for period in periods]
-    summary = release(present, plan.run_id, results, is_current)
+        said = release_changes(plan, present, periods)
     publish(present)
-    if summary.is_unchanged:
-        return f"nothing to release: {summary.reason}"
-    supersedes = f", supersedes {summary.supersedes}" if summary.supersedes else ""
-    return f"release {summary.release_id}: {summary.reason}{supersedes}; files under {summary.uri}"
+    return said

@@ -70,6 +70,11 @@ def read_run_work(plan: Plan) -> RunWork:
     return RunWork.model_validate(storage.read_json(plan.layout.run(plan.run_id, "judgement.json")))
 
 
+def result_uri(plan: Plan, period: PeriodWork) -> str:
+    """Where the result of a period lies."""
+    return plan.layout.result(period.period, period.inputs.sha256, "result.json")
+
+
 def read_judgement(layout: Layout, period: str) -> Judgement:
     """What the latest run that judged a period found. Raises StorageError when there was none."""
     return Judgement.model_validate(storage.read_json(layout.period(period, "judgement.json")))

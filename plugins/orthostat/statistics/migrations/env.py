@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from orthostat.statistics.database import METADATA, VERSION_TABLE
+from orthostat.statistics.database import VERSION_TABLE
+from orthostat.statistics.declared import METADATA
 
 context.configure(
     connection=context.config.attributes["connection"],
