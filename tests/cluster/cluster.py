@@ -1,8 +1,7 @@
-"""What tests need of a real cluster: kubectl, a namespace of their own, an account of Airflow's in it."""
+"""What tests need of a real cluster: a namespace of their own, and an account of Airflow's in it."""
 
 import json
 import os
-import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,33 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+
+from tests.cluster.kubectl import apply, attempt, kubectl
 
 ROOT = Path(__file__).parents[2]
+AIRFLOW_IMAGE = os.environ.get("CLUSTER_AIRFLOW_IMAGE")
 PREDICT_IMAGE = os.environ.get("CLUSTER_IMAGE")
 STATS_IMAGE = os.environ.get("CLUSTER_STATS_IMAGE")
 SECRET = "orthostat-s3"
 needs_cluster = pytest.mark.skipif(
-    not (PREDICT_IMAGE and STATS_IMAGE), reason="no cluster is at hand (make cluster-test says how)"
+    not (PREDICT_IMAGE and STATS_IMAGE and AIRFLOW_IMAGE),
+    reason="no cluster is at hand (make cluster-test says how)",
 )
-
-
-def kubectl(*arguments: str, given: str | None = None, check: bool = True) -> str:
-    """What kubectl prints."""
-    command = ["kubectl", *arguments]
-    ended = subprocess.run(command, input=given, capture_output=True, text=True, timeout=300, check=False)
-    assert ended.returncode == 0 or not check, ended.stderr
-    return ended.stdout
-
-
-def get(*arguments: str) -> Any:
-    """What `kubectl get` finds."""
-    return json.loads(kubectl("get", *arguments, "-o", "json"))
-
-
-def apply(*manifests: Any) -> None:
-    """Make or change objects."""
-    kubectl("apply", "-f", "-", given=yaml.safe_dump_all(manifests))
 
 
 def s3_secret(name: str = SECRET) -> dict[str, Any]:
@@ -63,7 +47,7 @@ def temporary_namespace(*manifests: Any) -> Iterator[str]:
         kubectl("-n", name, "patch", "resourcequota", "orthostat", "--type=merge", "-p", json.dumps(hard))
         yield name
     finally:
-        kubectl("delete", "--wait=false", "--ignore-not-found", "-f", "-", given=made, check=False)
+        attempt("delete", "--wait=false", "--ignore-not-found", "-f", "-", given=made)
 
 
 def write_kubeconfig(path: Path, namespace: str, account: str = "launcher") -> Path:

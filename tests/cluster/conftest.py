@@ -11,31 +11,21 @@ from typing import Any
 import pytest
 import yaml
 
-from demo.synthetic.world import write_world
 from orthostat import storage
 from orthostat.local import configuration, postgres, services
 from orthostat.local.airflow_client import AirflowClient
 from orthostat.local.environment import environment
 from orthostat.pipelines.load import load_pipeline
+from tests.cluster.archive import RESOURCES, describe_pipeline, remove_bucket, upload_world
+from tests.cluster.chart_airflow import admin, airflow
 from tests.cluster.cluster import (
-    PREDICT_IMAGE,
-    ROOT,
-    STATS_IMAGE,
     s3_secret,
     temporary_namespace,
     write_kubeconfig,
 )
 from tests.integration.story import Story
 
-SMALL = {"cpu": "100m", "memory": "1500Mi", "scratch": "2Gi"}
-RESOURCES: dict[str, Any] = {
-    "image": PREDICT_IMAGE,
-    "stats_image": STATS_IMAGE,
-    "gpu": 0,
-    **SMALL,
-    "stats": SMALL,
-}
-"""What a small machine has room for."""
+__all__ = ["admin", "airflow"]  # fixtures, for the tests of this folder
 
 
 @dataclass(frozen=True)
@@ -123,31 +113,7 @@ def by_processes(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def write_pipeline(cluster: Cluster, name: str, folder: Path, **changes: Any) -> Story:
     """The synthetic pipeline's file, over the archive of these tests."""
-    text = (
-        (ROOT / "config/pipelines/synthetic.yaml").read_text().replace("s3://orthostat-demo", cluster.bucket)
-    )
-    content = yaml.safe_load(text)
-    del content["runner"]  # defaults.yaml says it
-    content |= {"name": name, "schedule": None, "output": f"{cluster.bucket}/{name}"} | changes
+    content = describe_pipeline(cluster.bucket, name) | changes
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(content))
     return Story(load_pipeline(path), folder)
-
-
-def upload_world(bucket: str, folder: Path) -> None:
-    """The synthetic archive, its zones, sample and model."""
-    write_world(folder)
-    storage.s3().create_bucket(Bucket=bucket.removeprefix("s3://"))
-    for path in sorted((folder / "scenes").glob("*.tif")):
-        storage.upload(path, f"{bucket}/synthetic/scenes/{path.name}")
-    for name in ("zones.gpkg", "sample.csv", "strata.csv"):
-        storage.upload(folder / name, f"{bucket}/synthetic/{name}")
-    bundle = ROOT / "demo/synthetic/bundle/synthetic.zip"
-    storage.upload(bundle, f"{bucket}/synthetic/bundle/synthetic.zip")
-
-
-def remove_bucket(bucket: str) -> None:
-    """Leave nothing on a server that others use."""
-    for entry in list(storage.list_objects(f"{bucket}/")):
-        storage.delete(entry.uri)
-    storage.s3().delete_bucket(Bucket=bucket.removeprefix("s3://"))

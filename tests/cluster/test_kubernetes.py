@@ -5,7 +5,6 @@ Skipped where no cluster was made for tests, because a KUBECONFIG alone may be t
 """
 
 import json
-import subprocess
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -16,22 +15,12 @@ import yaml
 
 from orthostat.pipelines.resources import Resources
 from tests.cluster.cluster import needs_cluster
+from tests.cluster.kubectl import attempt, kubectl
 from tests.dags.conftest import ROOT
 
 MANIFESTS = ROOT / "config/kubernetes"
 RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 pytestmark = needs_cluster
-
-
-def kubectl(*arguments: str, given: str | None = None) -> str:
-    ended = attempt(*arguments, given=given)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
-
-
-def attempt(*arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
-    command = ["kubectl", *arguments]
-    return subprocess.run(command, input=given, capture_output=True, text=True, timeout=120, check=False)
 
 
 def pod_of_airflow(name: str, **changes: Any) -> dict[str, Any]:

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.cluster import apply, get, kubectl, needs_cluster
-from tests.cluster.conftest import RESOURCES, Cluster
+from tests.cluster.archive import RESOURCES
+from tests.cluster.cluster import needs_cluster
+from tests.cluster.conftest import Cluster
+from tests.cluster.kubectl import apply, get, kubectl
 
 pytestmark = needs_cluster
 JANUARY = {"from": "2024-01-01", "to": "2024-01-31"}

@@ -1,13 +1,9 @@
 """The service as a Deployment on a real cluster: restricted pods, readiness, a token, a job that outlives its
 pod.
-
-Runs where CLUSTER_IMAGE names the predict image on the node, and kubectl and the AWS_* variables reach a
-cluster and an S3 server that its pods reach, too; skipped elsewhere.
 """
 
 import hashlib
 import os
-import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -20,20 +16,14 @@ import pytest
 import yaml
 
 from orthostat import storage
+from tests.cluster.cluster import PREDICT_IMAGE, needs_cluster
+from tests.cluster.kubectl import kubectl
 from tests.onnx_bundle import write_onnx_bundle
 from tests.unit.prediction_images import write_image
 
 ROOT = Path(__file__).parents[2]
-IMAGE = os.environ.get("CLUSTER_IMAGE")
 TOKEN = "a-token-for-tests"
-pytestmark = pytest.mark.skipif(not IMAGE, reason="CLUSTER_IMAGE names no image: no cluster is at hand")
-
-
-def kubectl(*arguments: str, given: str | None = None) -> str:
-    command = ["kubectl", *arguments]
-    ended = subprocess.run(command, input=given, capture_output=True, text=True, timeout=300, check=False)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
+pytestmark = needs_cluster
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +61,7 @@ def namespace(bucket: str) -> Iterator[str]:
             }
         if entry["kind"] == "Deployment":
             [container] = entry["spec"]["template"]["spec"]["containers"]
-            container |= {"image": IMAGE, "imagePullPolicy": "IfNotPresent"}
+            container |= {"image": PREDICT_IMAGE, "imagePullPolicy": "IfNotPresent"}
             container["resources"] = {
                 "requests": {"cpu": "100m", "memory": "512Mi"},
                 "limits": {"memory": "2Gi"},

@@ -91,7 +91,7 @@ def test_a_manifest_cannot_choose_another_bundle_than_the_pipeline(tmp_path: Pat
     batch = make_batch(tmp_path, ["A"])
     write_manifest(str(tmp_path / "batch.json"), batch)
     command = ["step", "predict", "--batch", str(tmp_path / "batch.json"), "--sha256"]
-    assert main([*command, DIGEST]) == 1
+    assert main([*command, DIGEST]) == 65
     assert "is none of the 1 on the allow-list" in capsys.readouterr().err
     assert main([*command, str(batch.recipe.sha256)]) == 0
 
