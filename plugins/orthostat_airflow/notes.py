@@ -2,11 +2,11 @@
 
 import re
 
-NOTE = "note"
+NOTE = "orthostat_note"
 """XCom key of the sentence that a step adds to its run's note."""
-PROGRESS = "progress"
+PROGRESS = "orthostat_progress"
 """XCom key of how far a step is: `done`, `failed` and `of`, counted in `what`."""
-PLANNED = "planned"
+PLANNED = "orthostat_planned"
 """XCom key of how much is to be done in the whole run, by step."""
 Progress = dict[str, int | str]
 

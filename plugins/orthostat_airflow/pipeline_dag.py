@@ -8,7 +8,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from orthostat.pipelines.config import Pipeline
 from orthostat_airflow.plan_step import FORM, PlanStep
-from orthostat_airflow.runner import PROCESS_RETRIES, heavy_step, worker_step
+from orthostat_airflow.runner import PLAN_RETRIES, heavy_step, worker_step
 
 RUNBOOK = """
 ### What this run does
@@ -46,7 +46,7 @@ def pipeline_dag(pipeline: Pipeline) -> DAG:
         params=FORM,
         tags=["orthostat", pipeline.runner],
     ) as dag:
-        plan = PlanStep(task_id="plan", pipeline=pipeline, **PROCESS_RETRIES)
+        plan = PlanStep(task_id="plan", pipeline=pipeline, **PLAN_RETRIES)
         predict = heavy_step(
             "predict", pipeline, plan.output, option="--batch", max_active_tis_per_dagrun=pipeline.max_pods
         )

@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from airflow.sdk import Param
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from orthostat.errors import ConfigurationError
+from orthostat.errors import ConfigurationError, OrthostatError
 from orthostat.pipelines.config import Pipeline
 from orthostat.pipelines.resources import Resources
 from orthostat.pipelines.window import Window, resolve_window
@@ -50,21 +50,22 @@ class PlanStep(ProcessStep):
         self.cluster = pipeline.resources if pipeline.runner == "kubernetes" else None
 
     def execute(self, context: Any) -> Any:
-        """Resolve the window, ask the cluster whether it would take the pods, and plan.
+        """Resolve the window, plan, and ask the cluster whether it would take the pods that are to come.
 
         A window that cannot be resolved, or pods that would be refused, fail the task at once.
         """
         try:
             window = run_window(context, self.lookback_days)
-            if self.cluster is not None:
+            self.arguments += ["--start", window.start.isoformat(), "--end", window.end.isoformat()]
+            if context["params"]["re_predict"]:
+                self.arguments.append("--re-predict")
+            batches = super().execute(context)
+            if batches and self.cluster is not None:
                 require_cluster(self.cluster)
-        except ConfigurationError as error:
+        except OrthostatError as error:
             context["ti"].xcom_push(NOTE, f"{self.task_id} failed: {error}")
-            raise AirflowFailException(str(error)) from error
-        self.arguments += ["--start", window.start.isoformat(), "--end", window.end.isoformat()]
-        if context["params"]["re_predict"]:
-            self.arguments.append("--re-predict")
-        return super().execute(context)
+            raise (AirflowFailException if error.is_final else AirflowException)(str(error)) from error
+        return batches
 
 
 def require_cluster(resources: Resources) -> None:

@@ -1,12 +1,14 @@
 """Waits for a pod outside a worker slot: sees why it does not start, and says how far it is."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any, Self
 
+from aiohttp import ClientError
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook
 from airflow.providers.cncf.kubernetes.triggers.pod import ContainerState, KubernetesPodTrigger
 from airflow.providers.cncf.kubernetes.utils.pod_manager import PodLaunchTimeoutException
@@ -16,8 +18,12 @@ from asgiref.sync import sync_to_async
 from kubernetes_asyncio.client import ApiException, CoreV1Api
 
 from orthostat.cluster.diagnosis import Diagnosis
-from orthostat.cluster.waiting import explain_wait
+from orthostat.cluster.waiting import explain_wait, find_situation
 from orthostat_airflow.notes import PROGRESS, Progress, read_progress
+
+_LOOK_AFTER_S = 15
+"""Events are asked for when a situation has lasted so long; most pods have started by then."""
+_NODES_S = 60
 
 
 class _Hook(AsyncKubernetesHook):
@@ -40,6 +46,8 @@ class PodTrigger(KubernetesPodTrigger):
 
     diagnosis: Diagnosis | None = None
     told: Progress | None = None
+    nodes: list[Any] | None = None
+    nodes_asked = -math.inf
 
     @classmethod
     def like(cls, trigger: KubernetesPodTrigger) -> Self:
@@ -70,50 +78,85 @@ class PodTrigger(KubernetesPodTrigger):
             cluster_context=self.cluster_context,
         )
 
+    async def on_kill(self) -> None:
+        """Delete the pod when a person has ended its task, and not when the trigger only moves elsewhere."""
+        if await self._is_ended_by_hand():
+            await super().on_kill()
+
+    async def _is_ended_by_hand(self) -> bool:
+        try:
+            return await self.safe_to_cancel()
+        except Exception as error:  # whoever deletes a run takes the task's state with it
+            self.log.info("The task's state is not known any more: %s", error)
+            return True
+
     async def _tell_progress(self, progress: Progress) -> None:
         ti = self.task_instance
         if ti is None or progress == self.told:
             return
         place = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": ti.map_index}
-        await sync_to_async(XCom.set)(PROGRESS, progress, **place)
-        self.told = progress
+        try:
+            await sync_to_async(XCom.set)(PROGRESS, progress, **place)
+            self.told = progress
+        except Exception as error:  # the pod goes on, and is told of the next time
+            self.log.warning("How far the pod is cannot be told: %s", error)
 
     async def _wait_for_pod_start(self) -> ContainerState:
         """Wait until the container runs or has ended; PodLaunchTimeoutException when it never will."""
-        began, told = time.monotonic(), ""
+        began = since = time.monotonic()
+        situation = told = ""
         while True:
             pod = await self._get_pod()
             if pod.status.phase not in {"Pending", "Unknown"}:
                 return self.define_pod_container_state(pod)
-            waited = time.monotonic() - began
-            self.diagnosis = await self._look(pod, waited)
+            now = time.monotonic()
+            looked = await self._look(pod, situation, now - since)
+            if looked is not None:
+                if looked[0] != situation:
+                    situation, since = looked[0], now
+                self.diagnosis = looked[1]
             if self.diagnosis is not None:
                 raise PodLaunchTimeoutException(self.diagnosis.reason)
             told = self._tell(pod, told)
             is_scheduled = pod.spec.node_name is not None
             allowed = self.schedule_timeout + (self.startup_timeout if is_scheduled else 0)
-            if waited > allowed:
+            if now - began > allowed:
                 verb = "started" if is_scheduled else "got a node"
-                self.diagnosis = Diagnosis(
-                    f"the pod has not {verb} within {allowed} s; see its events: {told or 'none'}",
-                    is_final=False,
-                )
+                late = f"the pod has not {verb} within {allowed} s: {told or 'see its events'}"
+                self.diagnosis = Diagnosis(late, is_final=False)
                 raise PodLaunchTimeoutException(self.diagnosis.reason)
             await asyncio.sleep(self.startup_check_interval)
 
-    async def _look(self, pod: Any, waited_s: float) -> Diagnosis | None:
-        async with self.hook.get_conn() as api:
-            core = CoreV1Api(api)
-            selector = f"involvedObject.name={self.pod_name}"
-            events = await core.list_namespaced_event(self.pod_namespace, field_selector=selector)
-            nodes: Any = None
-            if pod.spec.node_name is None:
-                try:
-                    nodes = (await core.list_node()).items
-                except ApiException:
-                    nodes = None  # an account that may not list them must wait for the autoscaler's word
-            as_json = api.sanitize_for_serialization
-            return explain_wait(as_json(pod), as_json(events.items), as_json(nodes), waited_s)
+    async def _look(self, pod: Any, situation: str, lasted_s: float) -> tuple[str, Diagnosis | None] | None:
+        """The pod's situation, and what is hopeless of it; None when the cluster does not say now."""
+        try:
+            async with self.hook.get_conn() as api:
+                core, as_json = CoreV1Api(api), api.sanitize_for_serialization
+                found = find_situation(as_json(pod))
+                lasted_s = lasted_s if found == situation else 0.0
+                if lasted_s < _LOOK_AFTER_S:
+                    return found, None
+                selector = f"involvedObject.name={self.pod_name}"
+                events = await core.list_namespaced_event(self.pod_namespace, field_selector=selector)
+                nodes = await self._list_nodes(core) if found == "node" else []
+                return found, explain_wait(
+                    as_json(pod), as_json(events.items), None if nodes is None else as_json(nodes), lasted_s
+                )
+        except (ApiException, ClientError, TimeoutError) as error:
+            self.log.warning("The cluster does not say why the pod waits: %s", error)
+            return None
+
+    async def _list_nodes(self, core: CoreV1Api) -> list[Any] | None:
+        """The cluster's nodes, asked for once a minute; None for an account that may not list them: it must
+        wait for the autoscaler's word.
+        """
+        if time.monotonic() - self.nodes_asked > _NODES_S:
+            try:
+                self.nodes = (await core.list_node()).items
+            except ApiException:
+                self.nodes = None
+            self.nodes_asked = time.monotonic()
+        return self.nodes
 
     def _tell(self, pod: Any, told: str) -> str:
         """Log what the pod waits for when that changes."""

@@ -11,7 +11,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, DownstreamTasksSkipped
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from orthostat.cluster.diagnosis import FINAL_CODES
 from orthostat_airflow.notes import NOTE, PLANNED, PROGRESS, read_progress
@@ -29,6 +29,16 @@ _WITH_DATABASE = {"judge", "release"}
 """The steps that read or write the statistics."""
 _ERROR = "error: "
 """What the command line puts before the message of an error, which may go on for several lines."""
+
+
+def skip_steps(task_ids: Sequence[str]) -> None:
+    """Skip tasks of this run that follow; the work that mapped ones expand over is still returned, as those
+    of a run that is cleared have instances to be removed. (Airflow's exception for skipping returns nothing.)
+    """
+    from airflow.sdk.execution_time.comms import SkipDownstreamTasks
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    SUPERVISOR_COMMS.send(SkipDownstreamTasks(tasks=list(task_ids)))
 
 
 class ProcessStep(BaseOperator):
@@ -62,7 +72,7 @@ class ProcessStep(BaseOperator):
         if result.get("planned"):
             context["ti"].xcom_push(PLANNED, result["planned"])
         if result.get("unneeded"):
-            raise DownstreamTasksSkipped(tasks=result["unneeded"])  # type: ignore[no-untyped-call]
+            skip_steps(result["unneeded"])
         return result.get("work")
 
     def on_kill(self) -> None:

@@ -37,8 +37,9 @@ def write_note(dag_run: Any) -> None:
     session = object_session(dag_run)
     if session is None:
         return
-    lines = _sentences(_said(session.connection(), dag_run.id))
-    if lines:
+    connection = session.connection()
+    lines = _sentences(_said(connection, dag_run.id))
+    if lines and not _is_by_hand(connection, dag_run.id):
         dag_run.note = _joined(lines)
 
 
@@ -72,8 +73,14 @@ def _write_on_run(connection: Connection, dag_run_id: int) -> None:
     said = _said(connection, dag_run_id)
     progress = _tell_steps(said) if state == DagRunState.RUNNING else []
     lines = [*_sentences(said), *progress]
-    if lines:
+    if lines and not _is_by_hand(connection, dag_run_id):
         _upsert(connection, DagRunNote, {"dag_run_id": dag_run_id}, _joined(lines))
+
+
+def _is_by_hand(connection: Connection, dag_run_id: int) -> bool:
+    """Whether a person has written the run's note: it is left alone."""
+    wanted = DagRunNote.dag_run_id == dag_run_id
+    return connection.scalar(select(DagRunNote.user_id).where(wanted)) is not None
 
 
 def _said(connection: Connection, dag_run_id: int) -> Sequence[Any]:

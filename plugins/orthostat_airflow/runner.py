@@ -10,6 +10,8 @@ from orthostat_airflow.process import ProcessStep
 
 _CORES = len(os.sched_getaffinity(0))
 """Of this machine, as the runner `process` works where Airflow does: as many heavy steps, a thread each."""
+PLAN_RETRIES: dict[str, Any] = {"retries": 3, "retry_delay": timedelta(seconds=30)}
+"""The first step meets whatever is away."""
 PROCESS_RETRIES: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(seconds=5)}
 
 

@@ -23,6 +23,8 @@ class Chart:
     namespace: str
     image: str
     values: dict[str, Any]
+    api_server: tuple[str, int] | None = None
+    """Where pods reach the Kubernetes API, on a cluster whose Service `kubernetes` leads nowhere."""
 
     def render_config(self) -> dict[str, Any]:
         """The ConfigMap: what the chart sets by itself, then `config` of the values."""
@@ -66,6 +68,12 @@ class Chart:
                 *self.values["volumes"],
             ],
         }
+        if self.api_server is not None:
+            alias = {
+                "ip": self.api_server[0],
+                "hostnames": ["kubernetes.default"],
+            }  # a name of its certificate
+            pod["hostAliases"] = [alias]
         if component.waits:
             pod["initContainers"] = [self._container("wait-for-airflow-migrations", wait, mounts, env)]
         metadata = {"name": component.name, "namespace": self.namespace}
@@ -115,8 +123,15 @@ class Chart:
         if component in (API_SERVER, SCHEDULER):
             builtin["AIRFLOW__API_AUTH__JWT_SECRET"] = (values["jwtSecretName"], "jwt-secret")
         own = {entry["envName"]: (entry["secretName"], entry["secretKey"]) for entry in values["secret"]}
+        api_server = {}
+        if self.api_server is not None:
+            api_server = {
+                "KUBERNETES_SERVICE_HOST": "kubernetes.default",
+                "KUBERNETES_SERVICE_PORT": str(self.api_server[1]),
+            }
         return [
             *values["env"],
+            *({"name": name, "value": value} for name, value in api_server.items()),
             {"name": "AIRFLOW_HOME", "value": HOME},
             *(
                 {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
 import pytest
@@ -181,20 +181,29 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     storage.s3.cache_clear()
     try:
         upload_world(f"s3://{name}", tmp_path_factory.mktemp("world"))
-        with open_relay(host) as postgres, open_relay(host) as api:
-            yield start_airflow(name, postgres, api)
+        with open_relay(host) as postgres, open_relay(host) as api, open_relay(host) as kubernetes:
+            yield start_airflow(name, postgres, api, kubernetes)
     finally:
         attempt("delete", "--ignore-not-found", "--wait=false", "-f", "-", given=yaml.safe_dump_all(made))
         kubectl("delete", "namespace", "--ignore-not-found", "--wait=false", name, f"{name}-pods")
         remove_bucket(f"s3://{name}")
 
 
-def start_airflow(name: str, postgres: Relay, api: Relay) -> Airflow:
+def get_api_server() -> SplitResult:
+    """Where the Kubernetes API is for us."""
+    config = json.loads(kubectl("config", "view", "--minify", "-o", "json"))
+    return urlsplit(config["clusters"][0]["cluster"]["server"])
+
+
+def start_airflow(name: str, postgres: Relay, api: Relay, kubernetes: Relay) -> Airflow:
     """Start everything in the namespace `name`, as Helm does, with logs in the bucket of that name."""
     values = yaml.safe_load((ROOT / "config/helm/values.yaml").read_text())
     values["config"]["logging"]["remote_base_log_folder"] = f"s3://{name}/logs"
     values["config"]["core"]["execution_api_server_url"] = f"http://{api.place}/execution/"
-    chart = Chart(name, str(AIRFLOW_IMAGE), values)
+    here = get_api_server()
+    kubernetes.target = (str(here.hostname), int(here.port or 443))
+    relay_host, relay_port = kubernetes.server_address[:2]
+    chart = Chart(name, str(AIRFLOW_IMAGE), values, (str(relay_host), int(relay_port)))
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}}
     apply(space, *make_pods_namespace(f"{name}-pods", name), *make_accounts(name))
     postgres.target = (start_postgres(name), 5432)

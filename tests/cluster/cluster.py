@@ -21,6 +21,10 @@ needs_cluster = pytest.mark.skipif(
     not (PREDICT_IMAGE and STATS_IMAGE and AIRFLOW_IMAGE),
     reason="no cluster is at hand (make cluster-test says how)",
 )
+needs_relays = pytest.mark.skipif(
+    "CLUSTER" not in os.environ,
+    reason="these pods find each other by way of the host, as on CLUSTER's cluster",
+)
 
 
 def s3_secret(name: str = SECRET) -> dict[str, Any]:

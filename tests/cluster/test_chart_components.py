@@ -10,10 +10,10 @@ import pytest
 
 from tests.cluster import components
 from tests.cluster.chart_airflow import RUNNING, Airflow
-from tests.cluster.cluster import needs_cluster
+from tests.cluster.cluster import needs_cluster, needs_relays
 from tests.cluster.kubectl import apply, has_succeeded, kubectl, read_pod, wait_for_pod, wait_until
 
-pytestmark = needs_cluster
+pytestmark = [needs_cluster, needs_relays]
 GROOMED = [component for component in RUNNING if component.logs]
 OLD_LOG, NEW_LOG = "/opt/airflow/logs/old.log", "/opt/airflow/logs/new.log"
 

@@ -12,11 +12,11 @@ from orthostat.pipelines.load import load_pipeline
 from tests.cluster import components
 from tests.cluster.archive import describe_pipeline
 from tests.cluster.chart_airflow import Airflow
-from tests.cluster.cluster import needs_cluster
+from tests.cluster.cluster import needs_cluster, needs_relays
 from tests.cluster.kubectl import get, wait_until
 from tests.integration.story import Story
 
-pytestmark = needs_cluster
+pytestmark = [needs_cluster, needs_relays]
 
 
 @pytest.fixture

@@ -1,21 +1,27 @@
 """The pipeline as pods, from an Airflow beside the cluster: byte for byte what the runner `process` makes."""
 
 import hashlib
+import json
+import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from cryptography.fernet import Fernet, InvalidToken
+
 from orthostat import storage
+from orthostat.local import configuration, postgres
 from orthostat.local.environment import environment
 from tests.cluster.cluster import needs_cluster
 from tests.cluster.conftest import Cluster
 from tests.cluster.kubectl import get, kubectl
-from tests.integration.story import Story
+from tests.integration.story import Story, run_command
 
 pytestmark = needs_cluster
 QUARTER = {"from": "2024-01-01", "to": "2024-03-31"}
@@ -101,12 +107,9 @@ def test_one_image_on_demand_has_its_own_settings(cluster: Cluster, by_processes
     pod = wait_for_pod(cluster, "predict_image")
     assert pod["spec"]["containers"][0]["resources"]["limits"] == {"memory": "1Gi"}
     assert cluster.client.wait_for_run("predict_image", run_id) == "success"
-    [of_pipeline] = [
-        entry.uri
-        for entry in storage.list_objects(f"{by_processes.pipeline.output}/predictions/")
-        if f"/{Path(image).stem}/" in entry.uri and entry.uri.endswith("/labels.tif")
-    ]
-    assert storage.read_bytes(f"{output}/labels.tif") == storage.read_bytes(of_pipeline)
+    here = f"{cluster.bucket}/process/on-demand"
+    run_command("predict", "--image", image, "--bundle", model.bundle, "--output", here)
+    assert storage.read_bytes(f"{output}/labels.tif") == storage.read_bytes(f"{here}/labels.tif")
 
 
 def test_a_run_tells_how_far_it_is_and_outlives_a_pod(cluster: Cluster, by_processes: Story) -> None:
@@ -122,6 +125,9 @@ def test_a_run_tells_how_far_it_is_and_outlives_a_pod(cluster: Cluster, by_proce
     run_id = cluster.client.trigger("told", {"from": "2023-01-01", "to": "2023-01-31"})
     told = r"predict: ([1-9]\d*) of 112 scenes done, (\d+) left"
     assert wait_for(lambda: re.search(told, cluster.note("told", run_id)), 300)
+    waiting = [row for (row,) in query(cluster, "SELECT encrypted_kwargs FROM trigger")]
+    assert waiting
+    assert_no_secret(cluster, waiting)
     pod = wait_for_pod(cluster, "told")
     kubectl("-n", cluster.namespace, "delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
     done = len(items_of(story))
@@ -132,6 +138,38 @@ def test_a_run_tells_how_far_it_is_and_outlives_a_pod(cluster: Cluster, by_proce
     started = re.search(r"\[1/(\d+)\]", cluster.client.task_log("told", run_id, "predict", 0, 2))
     assert started is not None
     assert int(started[1]) <= len(names) - done
+
+
+def test_no_secret_is_written_anywhere(cluster: Cluster, by_processes: Story) -> None:
+    """Neither the key of S3 nor the cluster's token: in DAGs, XComs, rendered fields, manifests, logs."""
+    story = cluster.write("pods")
+    rows: list[Any] = []
+    for table in ("serialized_dag", "xcom", "rendered_task_instance_fields", "dag_run", "log", "connection"):
+        rows += [row for (row,) in query(cluster, f"SELECT to_jsonb(t)::text FROM {table} t")]
+    objects = [e.uri for e in storage.list_objects(f"{cluster.bucket}/") if e.uri.endswith(".json")]
+    logs = [path.read_text() for path in cluster.local_dir.rglob("*.log")]
+    assert len(rows) > 10
+    assert any("orthostat-predict-" in log for log in logs)
+    assert any(uri.startswith(f"{story.pipeline.output}/runs/") for uri in objects)
+    assert_no_secret(cluster, [*rows, *logs, *(storage.read_bytes(uri).decode() for uri in objects)])
+
+
+def query(cluster: Cluster, statement: str) -> list[Any]:
+    """Rows of Airflow's database."""
+    with postgres.connect(cluster.local_dir, "airflow") as connection:
+        return connection.execute(statement).fetchall()  # type: ignore[arg-type]
+
+
+def assert_no_secret(cluster: Cluster, texts: list[str]) -> None:
+    """None of them holds the key of S3 or the cluster's token, in clear or by Airflow's own key."""
+    chosen = configuration.read(cluster.local_dir)
+    kubeconfig = json.loads(Path(str(chosen.kubeconfig)).read_text())
+    secrets = [str(os.environ["AWS_SECRET_ACCESS_KEY"]), kubeconfig["users"][0]["user"]["token"]]
+    key = Fernet(chosen.fernet_key.encode())
+    for text in texts:
+        with suppress(InvalidToken):  # most are no cipher
+            text = key.decrypt(text.encode()).decode()
+        assert not [secret for secret in secrets if secret in text], text[:500]
 
 
 def items_of(story: Story) -> list[str]:

@@ -27,8 +27,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 FAILED: dict[str, tuple[dict[str, Any], str, int]] = {
     "image": ({"image": "localhost/nowhere:1"}, "image 'localhost/nowhere:1' cannot be pulled", 2),
     "secret": ({"environment_secret": "absent"}, "there is no secret 'absent' in namespace", 1),
-    "gpus": ({"gpu": 8}, "no node can take the pod (", 1),
-    "selector": ({"node_selector": {"disk": "none"}}, "disk=none): 0/1 nodes are available", 1),
+    "gpus": ({"gpu": 8}, "no node can take the pod (", 2),
+    "selector": ({"node_selector": {"disk": "none"}}, "disk=none): 0/1 nodes are available", 2),
     "memory": ({"memory": "12Mi"}, "the pod was killed for want of memory, its limit is 12Mi", 2),
     "foreign": ({"image": "localhost/pause:1"}, "holds no command `orthostat`", 1),
 }

@@ -112,3 +112,22 @@ def test_a_mark_of_less_memory_blames_no_scene(batch, tmp_path, monkeypatch):
     limits = batch.recipe.limits.model_copy(update={"memory_mb": 2 * batch.recipe.limits.memory_mb})
     larger = make_batch(tmp_path, NAMES, make_recipe(tmp_path, limits=limits))
     assert predict_batch(larger, 2) == Summary(predicted=3, skipped=1, failed=0)
+
+
+def test_a_model_that_is_too_much_by_itself_blames_no_scene(batch, monkeypatch):
+    def start(self) -> None:
+        raise Killed("while loading")
+
+    monkeypatch.setattr(Greedy, "start", start)
+    for overloads in range(4):
+        with pytest.raises(Killed):
+            predict_batch(batch, overloads)
+    assert [failure_of(batch, number) for number in range(4)] == [None] * 4
+
+
+def test_a_mark_of_an_earlier_run_blames_no_scene(batch, monkeypatch):
+    mark = {"overloads": 1, "memory_mb": batch.recipe.limits.memory_mb}
+    storage.write_json(key_of(batch, 1).attempt, mark)  # that run's pod went with its node, at B
+    monkeypatch.setattr(Greedy, "at", ("A",))
+    assert run_until_done(batch) == 2
+    assert is_predicted(batch) == [False, True, True, True]

@@ -9,7 +9,7 @@ from orthostat.cli.predict_options import sha256
 
 Result = dict[str, Any]
 """`note`: a sentence for the run's note; `work`: manifests for the mapped step that follows; `planned`: how
-many scenes or tiles each mapped step has to do; `unneeded`: steps that would find nothing to do."""
+many scenes or tiles each mapped step has to do; `unneeded`: other steps that would find nothing to do."""
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -83,7 +83,7 @@ def plan(arguments: argparse.Namespace) -> Result:
         "note": note,
         "work": list(made.batches),
         "planned": {"predict": made.planned},
-        "unneeded": [] if made.planned else ["predict", "verify"],
+        "unneeded": [] if made.planned else ["verify"],
     }
 
 
@@ -122,7 +122,7 @@ def judge(arguments: argparse.Namespace) -> Result:
         "note": note,
         "work": list(work.work_uris),
         "planned": {"compose": work.tiles, "tabulate": work.tiles},
-        "unneeded": [] if work.periods else ["compose", "tabulate", "estimate"],
+        "unneeded": [] if work.periods else ["estimate"],
     }
 
 

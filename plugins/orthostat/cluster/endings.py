@@ -64,7 +64,7 @@ def explain_end(pod: Manifest | None, events: Sequence[Manifest], memory_field: 
     return Diagnosis(
         f"the step ended with exit code {code} and no message ({ended.get('reason', 'Error')}); see the "
         f"task's log; {_AGAIN}",
-        is_final=False,
+        is_final=code in FINAL_CODES,
     )
 
 

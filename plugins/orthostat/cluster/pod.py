@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from orthostat.cluster.diagnosis import CONTAINER
 from orthostat.pipelines.resources import PodSize, Resources
 
-CONTAINER = "base"
-"""The name that Airflow's operator gives the container that it watches."""
 _USER = 10001
 
 

@@ -16,6 +16,8 @@ _RIGHTS = (
     ("events", "list"),
 )
 """What scheduler, workers and triggerer do with pods."""
+_IN_TIME: dict[str, Any] = {"_request_timeout": 15}
+"""Seconds to wait for an answer; without, a firewall that drops packets is waited for without end."""
 
 
 def check_cluster(api: Any, resources: Resources) -> list[str]:
@@ -47,7 +49,7 @@ def answered(error: Any) -> tuple[int, str]:
 
 def _dry_run(core: Any, resources: Resources, pod: Manifest) -> str | None:
     body = {**pod, "metadata": {**pod["metadata"], "generateName": "orthostat-check-"}}
-    refusal = _ask(lambda: core.create_namespaced_pod(resources.namespace, body, dry_run="All"))
+    refusal = _ask(lambda: core.create_namespaced_pod(resources.namespace, body, dry_run="All", **_IN_TIME))
     if refusal is None:
         return None
     diagnosis = explain_refusal(*refusal, resources.namespace)
@@ -65,7 +67,7 @@ def _check_rights(api: Any, namespace: str) -> str | None:
         made: list[Any] = []
 
         def ask(review: dict[str, Any] = review, made: list[Any] = made) -> None:
-            made.append(authorization.create_self_subject_access_review(review))
+            made.append(authorization.create_self_subject_access_review(review, **_IN_TIME))
 
         if _ask(ask) is None and not made[0].status.allowed:
             lacking.append(f"{verb} {resource}")
@@ -82,7 +84,7 @@ def _check_secret(core: Any, resources: Resources) -> str | None:
     name, namespace = resources.environment_secret, resources.namespace
     if name is None:
         return None
-    refusal = _ask(lambda: core.read_namespaced_secret(name, namespace))
+    refusal = _ask(lambda: core.read_namespaced_secret(name, namespace, **_IN_TIME))
     if refusal is None or refusal[0] != 404:
         return None
     return (

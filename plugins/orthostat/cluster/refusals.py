@@ -21,7 +21,9 @@ def explain_refusal(status: int, message: str, namespace: str) -> Diagnosis | No
             match = re.search(pattern, message)
             if match:
                 return explain(match, message, namespace)
-        return Diagnosis(f"the cluster forbids the pod: {message}", is_final=True)
+        return Diagnosis(
+            f"the cluster forbids the pod: {message}", is_final=False
+        )  # it may be a webhook's mood
     if status == 404:
         return Diagnosis(
             f"there is no namespace '{namespace}' in the cluster; {_APPLY} 'resources.namespace'",

@@ -1,4 +1,4 @@
-"""Why a pod does not start: told apart from one that only waits for its turn or for a node."""
+"""Why a pod does not start, told apart from one that only waits for its turn or for a node."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,39 +12,48 @@ SETTLED_S = 60
 _PULLS = {"ErrImagePull", "ImagePullBackOff"}
 _NEVER_PULLED = {"InvalidImageName", "ErrImageNeverPull"}
 _MISCONFIGURED = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
-_PASSING_PULL = re.compile(
-    r"timeout|timed out|rate limit|too many requests|qps exceeded|temporar|unavailable|bad gateway|"
-    r"connection refused|connection reset|no such host|i/o|eof|toomanyrequests",
-    re.IGNORECASE,
-)
-_AT_MOST = re.compile(r"max node group size reached|in backoff|max cluster .* limit", re.IGNORECASE)
+_NO_IMAGE = re.compile(r"not found|manifest unknown|does not exist|access denied|denied:|unauthorized", re.I)
+"""Words of registries that stay the same however often one asks; of others, nobody knows."""
+_MAY_COME = re.compile(r"max|limit|backoff|not ready", re.I)
+"""Words of an autoscaler that has no node for now."""
+_SCALED_UP = {"TriggeredScaleUp", "Nominated"}
+_AUTOSCALERS = {*_SCALED_UP, "NotTriggerScaleUp"}
+_NOT_MADE = {"FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox"}
+
+
+def find_situation(pod: Manifest) -> str:
+    """What the pod waits for, in a word that stays the same as long as that does."""
+    reason = str(((container_status(pod).get("state") or {}).get("waiting") or {}).get("reason", ""))
+    if reason in _PULLS:
+        return "pull"
+    return reason or ("node" if not pod["spec"].get("nodeName") else "start")
 
 
 def explain_wait(
     pod: Manifest, events: Sequence[Manifest], nodes: Sequence[Manifest] | None, waited_s: float
 ) -> Diagnosis | None:
-    """What keeps a pod from starting for good; None while it may still start.
+    """What keeps a pod from starting; None while it may still start.
 
     `events` are those of the pod, oldest first; `nodes` those of the cluster, None where they may not be
-    listed; `waited_s` seconds have passed since the pod was made.
+    listed; its situation (`find_situation`) has lasted `waited_s` seconds.
     """
     waiting = (container_status(pod).get("state") or {}).get("waiting") or {}
     reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
-    image = container_of(pod).get("image")
+    image = str(container_of(pod).get("image"))
     if reason in _NEVER_PULLED:
         return Diagnosis(
             f"image '{image}' cannot be pulled ({reason}: {message}); correct 'resources.image' or "
             "'resources.stats_image'",
             is_final=True,
         )
-    if reason in _PULLS and waited_s > SETTLED_S / 2:
-        return _explain_pull(str(image), _pull_error(message, events), waited_s)
-    if reason in _MISCONFIGURED and waited_s > SETTLED_S / 4:
-        return _explain_configuration(pod, message)
-    if waited_s > SETTLED_S / 2:
-        mount = [str(e.get("message")) for e in events if e.get("reason") == "FailedMount"]
-        if mount and not reason.startswith("ContainerCreating") and waited_s > 2 * SETTLED_S:
-            return Diagnosis(f"a volume of the pod cannot be mounted: {mount[-1]}", is_final=False)
+    if reason in _PULLS:
+        return _explain_pull(image, _pull_error(message, events), waited_s)
+    if reason in _MISCONFIGURED:
+        return _explain_configuration(pod, message) if waited_s > SETTLED_S / 4 else None
+    not_made = [str(e.get("message")) for e in events if e.get("reason") in _NOT_MADE]
+    if not_made and pod["spec"].get("nodeName"):
+        lacking = f"the pod's volumes or network cannot be made: {not_made[-1]}"
+        return Diagnosis(lacking, is_final=False) if waited_s > 1.5 * SETTLED_S else None
     return _explain_schedule(pod, events, nodes, waited_s)
 
 
@@ -56,15 +65,15 @@ def _pull_error(message: str, events: Sequence[Manifest]) -> str:
 
 
 def _explain_pull(image: str, error: str, waited_s: float) -> Diagnosis | None:
-    if _PASSING_PULL.search(error) and not re.search(r"not found|denied|unauthorized", error):
-        if waited_s < 1.5 * SETTLED_S:
-            return None
-        return Diagnosis(f"image '{image}' cannot be pulled now: {error}", is_final=False)
-    return Diagnosis(
-        f"image '{image}' cannot be pulled: {error}; push it, or correct 'resources.image' and "
-        "'resources.stats_image'; a private registry needs 'resources.image_pull_secret'",
-        is_final=True,
-    )
+    if _NO_IMAGE.search(error) and waited_s > SETTLED_S / 2:
+        return Diagnosis(
+            f"image '{image}' cannot be pulled: {error}; push it, or correct 'resources.image' and "
+            "'resources.stats_image'; a private registry needs 'resources.image_pull_secret'",
+            is_final=True,
+        )
+    if waited_s < 1.5 * SETTLED_S:
+        return None
+    return Diagnosis(f"image '{image}' cannot be pulled now: {error}", is_final=False)
 
 
 def _explain_configuration(pod: Manifest, message: str) -> Diagnosis:
@@ -76,22 +85,23 @@ def _explain_configuration(pod: Manifest, message: str) -> Diagnosis:
             "config/kubernetes/secret.example.yaml), or correct 'resources.environment_secret'",
             is_final=True,
         )
-    return Diagnosis(f"the container cannot be made: {message}", is_final=True)
+    return Diagnosis(f"the container cannot be made: {message}", is_final="runAsNonRoot" in message)
 
 
 def _explain_schedule(
     pod: Manifest, events: Sequence[Manifest], nodes: Sequence[Manifest] | None, waited_s: float
 ) -> Diagnosis | None:
-    """A pod that fits no node is hopeless only when no node could be made for it."""
+    """A pod that fits no node is hopeless only when an autoscaler says that it makes none for it."""
     conditions = (pod.get("status") or {}).get("conditions") or []
-    refused = [c for c in conditions if c["type"] == "PodScheduled" and c["status"] == "False"]
+    refused = [c for c in conditions if c["type"] == "PodScheduled" and c.get("reason") == "Unschedulable"]
     if not refused or waited_s < SETTLED_S or any(_fits(pod, node) for node in nodes or ()):
         return None
-    autoscaler = [e for e in events if e.get("reason") in {"TriggeredScaleUp", "NotTriggerScaleUp"}]
+    autoscaler = [event for event in events if event.get("reason") in _AUTOSCALERS]
     said = str(autoscaler[-1].get("message", "")) if autoscaler else ""
-    if autoscaler and autoscaler[-1]["reason"] == "TriggeredScaleUp":
+    if any(event["reason"] in _SCALED_UP for event in autoscaler[-1:]) or _MAY_COME.search(said):
         return None
-    if _AT_MOST.search(said) or (nodes is None and not autoscaler):
+    # An autoscaler that is slow, or of another make, may still come: then the next try finds its node.
+    if not autoscaler and (nodes is None or waited_s < 1.5 * SETTLED_S):
         return None
     # The scheduler goes on about what it tried besides.
     scheduler = re.split(r"\. (?=no new claims|preemption)", str(refused[-1].get("message", "")))[0].rstrip(
@@ -101,7 +111,7 @@ def _explain_schedule(
     return Diagnosis(
         f"no node can take the pod ({_asks(pod)}): {scheduler}; {scaling}. Correct 'resources' (gpu, cpu, "
         "memory, node_selector, tolerations), or add such nodes",
-        is_final=True,
+        is_final=bool(autoscaler),
     )
 
 
@@ -125,7 +135,10 @@ def _fits(pod: Manifest, node: Manifest) -> bool:
         return False
     there = node["status"].get("allocatable") or {}
     wanted = container_of(pod).get("resources", {}).get("requests", {})
-    return all(amount(str(value)) <= amount(str(there.get(name, "0"))) for name, value in wanted.items())
+    try:
+        return all(amount(str(value)) <= amount(str(there.get(name, "0"))) for name, value in wanted.items())
+    except ValueError:  # a way to write numbers that is not ours
+        return True
 
 
 def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:

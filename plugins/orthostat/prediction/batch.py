@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,8 +92,10 @@ def open_model(recipe: Recipe) -> Iterator[ModelProcess]:
         yield process
 
 
-def predict_each(recipe: Recipe, work: Sequence[Work]) -> Iterator[Prediction | Failure]:
-    """Predict one scene after another with one warm model, in the order given.
+def predict_each(
+    recipe: Recipe, work: Sequence[Work], begin: Callable[[Work], None] = lambda work: None
+) -> Iterator[Prediction | Failure]:
+    """Predict one scene after another with one warm model, in the order given; `begin` is told of each.
 
     Raises BundleError before the first scene, or when the model cannot be loaded again after it ended;
     StorageError when a result cannot be stored, OutageError, MachineError.
@@ -109,6 +111,7 @@ def predict_each(recipe: Recipe, work: Sequence[Work]) -> Iterator[Prediction | 
         stored: Future[Prediction | Failure] | None = None
         for number, (item, path) in enumerate(_download_ahead(recipe, work, scratch), start=1):
             start = time.monotonic()
+            begin(item)
             outcome = _attempt(process, recipe, item, path, scratch / f"{number}.files", store)
             log.info("[%d/%d] %s, %.1f s", number, len(work), item.scene.scene_id, time.monotonic() - start)
             if stored is not None:
@@ -120,12 +123,15 @@ def predict_each(recipe: Recipe, work: Sequence[Work]) -> Iterator[Prediction | 
 
 def predict_apart(recipe: Recipe, work: Sequence[Work], overloads: int) -> Iterator[Prediction | Failure]:
     """Predict each scene with a model of its own; raises as `predict_each` does."""
+    if overloads == 1:  # marks of another run, whose pods were not killed for memory
+        for one in work:
+            unmark_attempt(one)
     for one in work:
         if is_overload(one, recipe, overloads):
             yield _told(record_failure(one, explain_overload(one, recipe)))
         else:
-            mark_attempt(one, recipe, overloads)
-            yield from predict_each(recipe, [one])
+            # After the model is loaded: if that is too much, it is no scene's doing.
+            yield from predict_each(recipe, [one], lambda it: mark_attempt(it, recipe, overloads))
         unmark_attempt(one)
 
 
