@@ -7,7 +7,6 @@ cluster and an S3 server that its pods reach, too; skipped elsewhere.
 
 import hashlib
 import os
-import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import pytest
 import yaml
 
 from orthostat import storage
+from tests.cluster.kubectl import kubectl
 from tests.onnx_bundle import write_onnx_bundle
 from tests.unit.prediction_images import write_image
 
@@ -27,13 +27,6 @@ ROOT = Path(__file__).parents[2]
 IMAGE = os.environ.get("CLUSTER_IMAGE")
 TOKEN = "a-token-for-tests"
 pytestmark = pytest.mark.skipif(not IMAGE, reason="CLUSTER_IMAGE names no image: no cluster is at hand")
-
-
-def kubectl(*arguments: str, given: str | None = None) -> str:
-    command = ["kubectl", *arguments]
-    ended = subprocess.run(command, input=given, capture_output=True, text=True, timeout=300, check=False)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
 
 
 @pytest.fixture(scope="module")
