@@ -210,13 +210,15 @@ def start_airflow(name: str, postgres: Relay, api: Relay, kubernetes: Relay) -> 
     apply(*make_secrets(name, postgres.place), make_pipelines(name), chart.render_config())
     secret = s3_secret()
     apply(secret | {"metadata": place("orthostat-s3", f"{name}-pods")})
-    # All start at once; init containers wait for the migrations.
-    groomer = {"AIRFLOW__LOG_CLEANUP_FREQUENCY_MINUTES": "1"}
-    apply(*(chart.render_pod(component, **groomer) for component in [components.MIGRATIONS, *RUNNING]))
-    found = wait_for_pod(name, components.API_SERVER.name, has_address)
-    api.target = (found["status"]["podIP"], components.PORT)
+    # The API server's init container waits for the migrations. The others start when it is ready: on a small
+    # machine all at once would not be there within the time that the chart's probes give.
+    first, *others = RUNNING
+    apply(chart.render_pod(components.MIGRATIONS), chart.render_pod(first))
+    api.target = (wait_for_pod(name, first.name, has_address)["status"]["podIP"], components.PORT)
     wait_for_pod(name, components.MIGRATIONS.name, has_succeeded)
-    for component in RUNNING:
+    wait_for_pod(name, first.name, is_ready)
+    apply(*(chart.render_pod(other, AIRFLOW__LOG_CLEANUP_FREQUENCY_MINUTES="1") for other in others))
+    for component in others:
         wait_for_pod(name, component.name, is_ready)
     return Airflow(chart, f"http://{api.target[0]}:{components.PORT}", f"{name}-pods")
 

@@ -16,7 +16,7 @@ from tests.cluster.cluster import needs_cluster, needs_relays
 from tests.cluster.kubectl import get, wait_until
 from tests.integration.story import Story
 
-pytestmark = [needs_cluster, needs_relays]
+pytestmark = [needs_cluster, needs_relays, pytest.mark.long]
 
 
 @pytest.fixture

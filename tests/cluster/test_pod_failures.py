@@ -47,6 +47,7 @@ def test_plan_asks_the_cluster_first(cluster: Cluster, name: str) -> None:
     assert {task.try_number for task in tasks if task.task_id == "plan"} == {1}
 
 
+@pytest.mark.long
 def test_failing_pods_say_why(cluster: Cluster) -> None:
     """All at once: each waits for what will not come."""
     runs = {}
@@ -78,6 +79,7 @@ def wait_for_note(cluster: Cluster, name: str, run_id: str, said: str) -> str:
     return note
 
 
+@pytest.mark.long
 def test_a_used_up_quota_is_waited_for(cluster: Cluster) -> None:
     pod = {
         "apiVersion": "v1",
