@@ -143,6 +143,16 @@ def test_one_backfill_makes_one_series_by_acquisition_date(services: Services, w
     assert {row["scene_count"] for row in rows} == {"4"}
     series = story.csv()
 
+    # Cleared, a run that had batches and tiles finds nothing to map over, and is green again.
+    services.client.clear_run("series", runs[0].run_id)
+    assert services.client.wait_for_run("series", runs[0].run_id) == "success"
+    cleared = services.client.dag_run("series", runs[0].run_id).note or ""
+    assert "4 scenes listed, 0 to predict" in cleared
+    assert " failed: " not in cleared
+    states = {(t.task_id, t.state) for t in services.client.task_instances("series", runs[0].run_id)}
+    assert not [one for one in states if one[1] not in {"success", "skipped", "removed"}]
+    assert story.csv() == series
+
     note = run_by_hand(services, "series", **{"from": "2024-01-01", "to": "2024-03-31"})
     assert "12 scenes listed, 0 to predict" in note
     assert "nothing to release: no period changed" in note

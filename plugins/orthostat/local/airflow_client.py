@@ -119,6 +119,10 @@ class AirflowClient:
         """Mark a run failed, as a person does by hand: what it waits for is ended."""
         self._call("PATCH", _run_path(dag_id, run_id), {"state": "failed"})
 
+    def clear_run(self, dag_id: str, run_id: str) -> None:
+        """Run all tasks of a finished run again."""
+        self._call("POST", f"{_run_path(dag_id, run_id)}/clear", {"dry_run": False, "only_failed": False})
+
     def wait_for_run(
         self,
         dag_id: str,
