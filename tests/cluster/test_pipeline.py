@@ -127,7 +127,7 @@ def test_a_run_tells_how_far_it_is_and_outlives_a_pod(cluster: Cluster, by_proce
     run_id = cluster.client.trigger("told", {"from": "2023-01-01", "to": "2023-01-31"})
     told = r"predict: ([1-9]\d*) of 48 scenes done, (\d+) left"
     assert wait_for(lambda: re.search(told, cluster.note("told", run_id)), 300)
-    waiting = [row for (row,) in query(cluster, "SELECT encrypted_kwargs FROM trigger")]
+    waiting = [row for (row,) in query(cluster, "SELECT kwargs FROM trigger")]
     assert waiting
     assert_no_secret(cluster, waiting)
     pod = wait_for_pod(cluster, "told")
