@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cryptography.fernet import Fernet, InvalidToken
 
 from orthostat import storage
@@ -112,6 +113,7 @@ def test_one_image_on_demand_has_its_own_settings(cluster: Cluster, by_processes
     assert storage.read_bytes(f"{output}/labels.tif") == storage.read_bytes(f"{here}/labels.tif")
 
 
+@pytest.mark.long
 def test_a_run_tells_how_far_it_is_and_outlives_a_pod(cluster: Cluster, by_processes: Story) -> None:
     """A pod that is deleted is followed by another; what it had committed is not predicted twice."""
     first = next(iter(storage.list_objects(f"{cluster.bucket}/synthetic/scenes/")))
