@@ -124,7 +124,7 @@ def test_a_run_tells_how_far_it_is_and_outlives_a_pod(cluster: Cluster, by_proce
     pattern = r"(?P<scene_id>SYN_[A-D]_(?P<acquired>\d{8}))\.tif$"
     scenes = {"uri": f"{cluster.bucket}/told/scenes/", "pattern": pattern, "fill": 0}
     used = by_processes.pipeline.model
-    slow = {"bundle": used.bundle, "sha256": used.sha256, "chip_size": 64, "stride": 16}
+    slow = {"bundle": used.bundle, "sha256": used.sha256, "chip_size": 64, "stride": 32}
     story = cluster.write("told", scenes=scenes, model=slow, sample=None, batch_mb=1000, publication={})
     run_id = cluster.client.trigger("told", {"from": "2023-01-01", "to": "2023-01-31"})
     told = r"predict: ([1-9]\d*) of 48 scenes done, (\d+) left"
