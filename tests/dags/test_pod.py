@@ -48,7 +48,7 @@ def test_predict_pod_asks_for_its_gpu(pipelines_dir: Path) -> None:
     assert tolerated == {("nvidia.com/gpu", None), ("cloud.google.com/gke-spot", "true")}
     assert operator.pool == "gpu"
     assert operator.deferrable
-    assert operator.schedule_timeout_seconds == 3600
+    assert operator.schedule_timeout_seconds == 6 * 3600
     assert operator.startup_timeout_seconds == 900
     assert operator.retries == 3
     assert not operator.do_xcom_push
