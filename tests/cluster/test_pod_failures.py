@@ -35,7 +35,9 @@ FAILED: dict[str, tuple[dict[str, Any], str, int]] = {
 """What a pod shows, and after how many tries the task fails."""
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize(
+    "name", [name if name == "quota" else pytest.param(name, marks=pytest.mark.long) for name in REFUSED]
+)
 def test_plan_asks_the_cluster_first(cluster: Cluster, name: str) -> None:
     resources, said = REFUSED[name]
     cluster.write(f"refused-{name}", resources=resources)
