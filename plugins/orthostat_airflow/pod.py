@@ -68,11 +68,6 @@ class PodStep(KubernetesPodOperator):
 
     def execute(self, context: Any) -> Any:
         """Make the pod and wait for it outside a worker slot; asks again later where a quota is used up."""
-        if context["dag_run"].run_type == "backfill" and self.backfill_priority_class is not None:
-            self.priority_class_name = self.backfill_priority_class
-        overloads = self._count_overloads(context)
-        if overloads and self._goes_by_scenes:
-            self.arguments = [*self.arguments, "--overloads", str(overloads)]
         return self._make(context)
 
     def ask_again(self, context: Any, event: Any = None, outages: int = 0) -> Any:
@@ -80,6 +75,11 @@ class PodStep(KubernetesPodOperator):
         return self._make(context, outages)
 
     def _make(self, context: Any, outages: int = 0) -> Any:
+        if context["dag_run"].run_type == "backfill" and self.backfill_priority_class is not None:
+            self.priority_class_name = self.backfill_priority_class
+        overloads = self._count_overloads(context)
+        if overloads and self._goes_by_scenes:
+            self.arguments = [*self.arguments, "--overloads", str(overloads)]
         try:
             return super().execute(context)
         except ApiException as error:
@@ -126,6 +126,7 @@ class PodStep(KubernetesPodOperator):
         return self._finish(context, ended or {}, outages)
 
     def _finish(self, context: Any, event: dict[str, Any], outages: int = 0) -> Any:
+        diagnosis = None
         try:
             diagnosis = None if event["status"] == "success" else self._diagnose(event)
             return super().trigger_reentry(context, event)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from tempfile import TemporaryFile
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from orthostat.cluster.diagnosis import FINAL_CODES
+from orthostat.cluster.diagnosis import FINAL_CODES, last_error
 from orthostat_airflow.notes import NOTE, PLANNED, PROGRESS, read_progress
 
 _TELL_S = 10
@@ -27,8 +28,8 @@ _PASSED_ON = (
 _DATABASE = ("ORTHOSTAT_DATABASE_URL", "PG")
 _WITH_DATABASE = {"judge", "release"}
 """The steps that read or write the statistics."""
-_ERROR = "error: "
-"""What the command line puts before the message of an error, which may go on for several lines."""
+_TAIL = 200
+"""Lines of a step's log among which its last error is looked for."""
 
 
 def skip_steps(task_ids: Sequence[str]) -> None:
@@ -59,9 +60,9 @@ class ProcessStep(BaseOperator):
 
     def execute(self, context: Any) -> Any:
         """Run the process; raises AirflowException with its last message when it fails."""
-        code, output, last_message = self._run(context["ti"])
+        code, output, tail = self._run(context["ti"])
         if code != 0:
-            reason = last_message.removeprefix(_ERROR) or f"ended with exit code {code}"
+            reason = last_error("\n".join(tail)) or (tail[-1] if tail else f"ended with exit code {code}")
             context["ti"].xcom_push(NOTE, f"{self.task_id} failed: {reason}")
             raise (AirflowFailException if code in FINAL_CODES else AirflowException)(reason)
         result = json.loads(output) if output else {}
@@ -90,8 +91,9 @@ class ProcessStep(BaseOperator):
         }
         return {**threads, **inherited, "PYTHONUNBUFFERED": "1"}
 
-    def _run(self, ti: Any) -> tuple[int, str, str]:
-        last_message, told = "", time.monotonic()
+    def _run(self, ti: Any) -> tuple[int, str, list[str]]:
+        tail: deque[str] = deque(maxlen=_TAIL)
+        told = time.monotonic()
         with TemporaryFile("w+") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "orthostat", *self.arguments],
@@ -106,8 +108,7 @@ class ProcessStep(BaseOperator):
                 if progress and (time.monotonic() - told > _TELL_S or progress["done"] == progress["of"]):
                     ti.xcom_push(PROGRESS, progress)
                     told = time.monotonic()
-                is_continued = last_message.startswith(_ERROR) and not line.startswith(_ERROR)
-                last_message = f"{last_message}\n{line.rstrip()}" if is_continued else line.strip()
+                tail.append(line.rstrip())
             code = self.process.wait()
             output.seek(0)
-            return code, output.read(), last_message
+            return code, output.read(), list(tail)

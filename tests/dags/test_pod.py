@@ -7,6 +7,7 @@ from unittest.mock import MagicMock, patch
 import pytest
 import yaml
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.sdk.exceptions import AirflowException
 
 from orthostat import settings
 from orthostat.pipelines.resources import Resources, amount
@@ -99,3 +100,27 @@ def test_backfills_may_wait_for_nightly_runs(pipelines_dir: Path) -> None:
     context = {"dag_run": MagicMock(run_type="backfill"), "task_state_store": {}, "ti": MagicMock()}
     with patch.object(KubernetesPodOperator, "execute", lambda self, context: self.priority_class_name):
         assert operator.execute(context) == "backfill"
+
+
+def test_a_pod_that_had_to_wait_is_made_like_one_that_had_not(pipelines_dir: Path) -> None:
+    """A task that resumes is a new object: what its first start had found out, it must find out again."""
+    operator, _ = render(pipelines_dir, "predict", backfill_priority_class="backfill")
+    context = {"dag_run": MagicMock(run_type="backfill"), "task_state_store": {"overloads": 2}}
+    with patch.object(KubernetesPodOperator, "execute", lambda self, context: list(self.arguments)):
+        assert operator.ask_again(context)[-2:] == ["--overloads", "2"]
+        assert operator.priority_class_name == "backfill"
+
+
+def test_a_pod_that_cannot_be_explained_fails_with_what_the_trigger_said(pipelines_dir: Path) -> None:
+    operator, _ = render(pipelines_dir, "predict")
+    said = MagicMock()
+    context = {"ti": said, "task_state_store": {}}
+    event = {"status": "failed", "name": "p", "namespace": "eo", "message": "pod failed"}
+    with (
+        patch.object(
+            type(operator), "hook", MagicMock(get_pod=MagicMock(side_effect=ValueError("odd answer")))
+        ),
+        pytest.raises(AirflowException, match="odd answer"),
+    ):
+        operator.trigger_reentry(context, event)
+    assert said.xcom_push.call_args.args[1] == "predict failed: odd answer"
