@@ -8,6 +8,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from orthostat.pipelines.config import Pipeline
 from orthostat_airflow.plan_step import FORM, PlanStep
+from orthostat_airflow.priority import BACKFILLS_LAST
 from orthostat_airflow.runner import PLAN_RETRIES, heavy_step, worker_step
 
 RUNBOOK = """
@@ -43,6 +44,7 @@ def pipeline_dag(pipeline: Pipeline) -> DAG:
         start_date=datetime.combine(pipeline.start_date, time.min, UTC),
         catchup=False,
         max_active_runs=2,
+        default_args={"weight_rule": BACKFILLS_LAST},
         params=FORM,
         tags=["orthostat", pipeline.runner],
     ) as dag:

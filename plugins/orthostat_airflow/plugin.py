@@ -3,10 +3,12 @@
 from airflow.plugins_manager import AirflowPlugin
 
 from orthostat_airflow import pools, run_note
+from orthostat_airflow.priority import BackfillsLast
 
 
 class OrthostatPlugin(AirflowPlugin):
-    """Run notes, and the pool of predict pods."""
+    """Run notes, the pools of pods, and whose turn it is in them."""
 
     name = "orthostat"
     listeners = [run_note, pools]  # noqa: RUF012 - Airflow's interface
+    priority_weight_strategies = [BackfillsLast]  # noqa: RUF012

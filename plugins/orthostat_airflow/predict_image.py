@@ -6,6 +6,7 @@ from airflow.sdk import DAG, Param
 
 from orthostat.errors import ConfigurationError
 from orthostat.pipelines.allow import AllowList, allow_of_pipelines, read_allow_list
+from orthostat_airflow.priority import BACKFILLS_LAST
 from orthostat_airflow.runner import single_step
 
 
@@ -38,6 +39,7 @@ def predict_image_dag() -> DAG:
         description="Predict one image with one model bundle, outside any pipeline.",
         doc_md=doc,
         schedule=None,
+        default_args={"weight_rule": BACKFILLS_LAST},
         params=trigger_form(allowed),
         user_defined_macros={"digests": {b.uri: b.sha256 for b in allowed.bundles or ()}},
         tags=["orthostat", "on demand"],

@@ -72,3 +72,19 @@ def test_parsing_touches_no_network(pipelines_dir: Path, monkeypatch: pytest.Mon
     write_pipeline(pipelines_dir, "made", runner="kubernetes")
     monkeypatch.setattr(socket.socket, "connect", refuse)
     assert load_dags().import_errors == {}
+
+
+@pytest.mark.parametrize(
+    ("run_id", "weight"), [("scheduled__2026-01-01", 10), ("manual__x", 10), ("backfill__2016-01-01", 1)]
+)
+def test_backfills_wait_for_all_others(pipelines_dir: Path, run_id: str, weight: int) -> None:
+    """Of every task, mapped or not, as the scheduler reads them from its database."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    write_pipeline(pipelines_dir, "made")
+    for dag in load_dags().dags.values():
+        kept = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+        for task in kept.tasks:
+            instance = TaskInstance(task=task, run_id=run_id, dag_version_id=None)
+            assert instance.priority_weight == weight, task.task_id
