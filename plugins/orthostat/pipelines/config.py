@@ -280,24 +280,3 @@ class Pipeline(Section):
         if schedule is not None and not croniter.is_valid(schedule):
             raise ValueError("is no cron expression; write five fields, e.g. '0 0 * * *' for every midnight")
         return schedule
-
-
-class PredictImage(Section):
-    """Where the DAG `predict_image` runs, which belongs to no pipeline."""
-
-    runner: Literal["process", "kubernetes"] = "process"
-    resources: Resources = Resources()
-
-
-class Defaults(Section):
-    """The file defaults.yaml: what holds for every pipeline that does not say otherwise."""
-
-    runner: Literal["process", "kubernetes"] = "kubernetes"
-    limits: Limits = Field(default_factory=Limits)
-    resources: Resources = Resources()
-    judgement: Judgement = Judgement()
-    publication: Publication = Publication()
-    max_pods: Annotated[int, Field(ge=1, le=500)] = 200
-    batch_mb: Annotated[float, Field(gt=0)] = 2000.0
-    predict_image: PredictImage = PredictImage()
-    """Of the DAG `predict_image`; it starts from `runner` and `resources` above."""

@@ -15,7 +15,8 @@ from pydantic_core import ErrorDetails
 
 from orthostat import settings
 from orthostat.errors import ConfigurationError
-from orthostat.pipelines.config import Defaults, Pipeline, PredictImage
+from orthostat.pipelines.config import Pipeline
+from orthostat.pipelines.defaults import Defaults, PredictImage
 
 DEFAULTS = "defaults.yaml"
 _Model = TypeVar("_Model", bound=BaseModel)
