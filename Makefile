@@ -8,7 +8,7 @@ OTHER_LOCAL := .local/raster-vision
 BEGAN := $(shell date +%s)
 export PYTHONUNBUFFERED = 1
 
-.PHONY: setup demo up down test cluster-test fuzz check lock clean help
+.PHONY: setup demo up down test cluster-test faults fuzz check lock clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -51,6 +51,9 @@ test: setup ## every test
 
 cluster-test: setup ## the pipeline as pods on a real cluster (tests/cluster/run says which)
 	@tests/cluster/run
+
+faults: setup ## 200 scenes as pods while everything fails that can; SEED=1, SCENES=200; half an hour
+	@FAULTS_SEED=$(or $(SEED),1) FAULTS_SCENES=$(or $(SCENES),200) tests/cluster/run -s tests/cluster/test_faults.py
 
 fuzz: setup ## a thousand mutated images, bundles and bodies each, and 200 jobs under kills; about ten minutes
 	@FUZZ_CASES=1000 KILLED_JOBS=200 $(BIN)/pytest -q tests/integration/test_fuzz.py \

@@ -54,11 +54,15 @@ def temporary_namespace(*manifests: Any) -> Iterator[str]:
         attempt("delete", "--wait=false", "--ignore-not-found", "-f", "-", given=made)
 
 
-def write_kubeconfig(path: Path, namespace: str, account: str = "launcher") -> Path:
-    """A kubeconfig of Airflow's account: what it may is what the project's Role says."""
+def write_kubeconfig(path: Path, namespace: str, *, server: str | None = None) -> Path:
+    """A kubeconfig of Airflow's account: what it may is what the project's Role says. It leads to the API at
+    `server`, else to the one that is the caller's.
+    """
     config = json.loads(kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json"))
-    token = kubectl("-n", namespace, "create", "token", account, "--duration=4h").strip()
+    token = kubectl("-n", namespace, "create", "token", "launcher", "--duration=4h").strip()
     config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
+    if server is not None:
+        config["clusters"][0]["cluster"]["server"] = server
     path.write_text(json.dumps(config))
     path.chmod(0o600)
     return path

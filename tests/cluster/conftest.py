@@ -4,6 +4,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,14 @@ class Cluster:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """Airflow with the rights of the project's own Role, and nothing else."""
-    secret, kubeconfig = s3_secret(), os.environ["KUBECONFIG"]
+    with airflow_beside(s3_secret()) as started:
+        yield started
+
+
+@contextmanager
+def airflow_beside(secret: dict[str, Any], *, server: str | None = None) -> Iterator[Cluster]:
+    """Airflow on this machine, which reaches S3 as its pods do, and the Kubernetes API at `server`."""
+    ours = {name: os.environ[name] for name in ("KUBECONFIG", "AWS_ENDPOINT_URL_S3")}
     with (
         temporary_namespace(secret) as space,
         tempfile.TemporaryDirectory(prefix="orthostat-test-") as folder,
@@ -72,7 +80,8 @@ def cluster() -> Iterator[Cluster]:
         patch.setenv("ORTHOSTAT_PIPELINES_DIR", str(pipelines_dir))
         patch.delenv("ORTHOSTAT_DAGS_DIR", raising=False)
         chosen = configuration.Configuration(
-            s3=secret["stringData"], kubeconfig=str(write_kubeconfig(Path(folder) / "kubeconfig", space))
+            s3=secret["stringData"],
+            kubeconfig=str(write_kubeconfig(Path(folder) / "kubeconfig", space, server=server)),
         )
         configuration.write(local_dir, chosen)
         defaults = {
@@ -83,9 +92,8 @@ def cluster() -> Iterator[Cluster]:
         (pipelines_dir / "defaults.yaml").write_text(yaml.safe_dump(defaults))
         try:
             services.start(local_dir)
-            for name, value in environment(local_dir).items():
+            for name, value in (environment(local_dir) | ours).items():
                 patch.setenv(name, value)
-            patch.setenv("KUBECONFIG", kubeconfig)
             storage.s3.cache_clear()
             bucket = f"s3://orthostat-{uuid.uuid4().hex[:8]}"
             upload_world(bucket, Path(folder) / "world")

@@ -7,6 +7,7 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 CHUNK = 65_536
 
@@ -25,10 +26,12 @@ class _Handler(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         with suppress(OSError), socket.create_connection(self.server.target, timeout=30) as pod:
             pod.settimeout(None)
+            self.server.live.add(self.request)
             back = threading.Thread(target=_copy, args=(pod, self.request), daemon=True)
             back.start()
             _copy(self.request, pod)
             back.join()
+        self.server.live.discard(self.request)
 
 
 class Relay(socketserver.ThreadingTCPServer):
@@ -37,6 +40,22 @@ class Relay(socketserver.ThreadingTCPServer):
     daemon_threads = True
     target: tuple[str, int] = ("127.0.0.1", 0)
     """Address and port of the pod."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.live: set[socket.socket] = set()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Cut every connection, and refuse new ones."""
+        target, self.target = self.target, ("127.0.0.1", 0)
+        for connection in list(self.live):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        try:
+            yield
+        finally:
+            self.target = target
 
     @property
     def place(self) -> str:
