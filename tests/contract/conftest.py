@@ -30,7 +30,7 @@ def embedded(tmp_path: Path) -> Iterator[Embedded]:
     """An embedded server of the test's own, which it starts and kills."""
     if name() != "embedded":
         pytest.skip(f"{name()} is tried, which a test does not start")
-    server = Embedded(tmp_path)
+    server = Embedded(tmp_path / f"a folder of a long name, {'x' * 80}")
     yield server
     server.kill()
 

@@ -98,7 +98,7 @@ def test_objects_stay_where_other_ports_have_to_be_taken(embedded: Embedded) -> 
 def on_a_small_disk(embedded: Embedded) -> Iterator[Embedded]:
     """An embedded server whose folder is a file system of 300 MB."""
     folder = embedded.local_dir / "disk"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     command = ["mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", folder]
     if os.geteuid() or subprocess.run(command, check=False, capture_output=True).returncode:
         pytest.skip("only root may mount a small disk here")

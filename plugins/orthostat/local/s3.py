@@ -35,7 +35,7 @@ def program(local_dir: Path) -> Program:
     home = _home(local_dir)
     ports = [*chosen.s3_inner_ports, chosen.s3_port]
     options = {
-        "dir": home / "data",
+        "dir": "s3/data",  # from where it runs: it takes a comma in a path for the end of it
         "ip": "127.0.0.1",
         "ip.bind": "127.0.0.1",
         "disableHttp": "true",
@@ -51,8 +51,6 @@ def program(local_dir: Path) -> Program:
         "volume.max": 10_000,
         "volume.minFreeSpace": "100MiB",
         "volume.preStopSeconds": 0,
-        "filer.localSocket": home / "filer.sock",
-        "s3.localSocket": home / "s3.sock",
         "s3.config": home / "identities.json",
         "s3.iam": "false",
         "s3.autoCreateBucket": "false",
@@ -131,8 +129,9 @@ def _secrets(home: Path, chosen: Configuration) -> dict[str, str]:
 
 
 def _remove_sockets(chosen: Configuration) -> None:
-    for name, port in zip(_SERVERS, chosen.s3_inner_ports, strict=False):
-        (_TEMPORARY / f"seaweedfs-{name}-grpc-{port}.sock").unlink(missing_ok=True)
+    for port in (*chosen.s3_inner_ports, chosen.s3_port):
+        for path in _TEMPORARY.glob(f"seaweedfs-*-{port}.sock"):
+            path.unlink(missing_ok=True)
 
 
 def _home(local_dir: Path) -> Path:
