@@ -53,7 +53,8 @@ cluster-test: setup ## the pipeline as pods on a real cluster (tests/cluster/run
 	@tests/cluster/run
 
 faults: setup ## 200 scenes as pods while everything fails that can; SEED=1, SCENES=200; half an hour
-	@FAULTS_SEED=$(or $(SEED),1) FAULTS_SCENES=$(or $(SCENES),200) tests/cluster/run -s tests/cluster/test_faults.py
+	@FAULTS_SEED=$(or $(SEED),1) FAULTS_SCENES=$(or $(SCENES),200) tests/cluster/run \
+		$(BIN)/pytest -s tests/cluster/test_faults.py
 
 fuzz: setup ## a thousand mutated images, bundles and bodies each, and 200 jobs under kills; about ten minutes
 	@FUZZ_CASES=1000 KILLED_JOBS=200 $(BIN)/pytest -q tests/integration/test_fuzz.py \

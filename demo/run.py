@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from demo.comparison import compare_with_boxes, compare_with_truth
@@ -86,7 +87,8 @@ def say(text: str) -> None:
 def upload_archives() -> None:
     """Put scenes, zones, bundles and the simulated sample into S3; equal bytes keep their etag."""
     bucket, _ = storage.split_s3(BUCKET)
-    storage.s3().create_bucket(Bucket=bucket)
+    with suppress(storage.s3().exceptions.BucketAlreadyOwnedByYou):  # by an earlier demo
+        storage.s3().create_bucket(Bucket=bucket)
     world = RESULTS.parent / "synthetic-world"
     say("making the synthetic world")
     write_world(world)
@@ -184,7 +186,7 @@ def show_places(local_dir: Path) -> None:
     for path in sorted(RESULTS.rglob("*")):
         if path.is_file():
             print(f"  {path.relative_to(RESULTS.parent.parent)}")
-    print(f"S3: {BUCKET} at {chosen.s3_endpoint} (in memory: gone after make down)")
+    print(f"S3: {BUCKET} at {chosen.s3_endpoint} (its keys: orthostat local env)")
     print(f"Airflow: {chosen.address}   user: {configuration.USER}   password: {chosen.password}")
     print(describe_weight(_BEGAN))
     print("Stop everything: make down", flush=True)

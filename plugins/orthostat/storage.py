@@ -138,11 +138,16 @@ def read_json_with_etag(uri: str) -> tuple[Any, str]:
 
 
 def write_private_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON into a local file that only its owner can read, from its first byte on."""
+    """Write `value` as JSON into a local file that only its owner can read."""
+    write_private(path, dump_json(value))
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a local file that only its owner can read, from its first byte on."""
     part = path.with_name(f".{path.name}.part")
     part.unlink(missing_ok=True)
     part.touch(mode=0o600)
-    part.write_bytes(dump_json(value))
+    part.write_bytes(data)
     part.replace(path)
 
 

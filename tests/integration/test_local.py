@@ -8,12 +8,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import boto3
 import psutil
 import pytest
 
 from orthostat.errors import ServiceError
-from orthostat.local import configuration
+from orthostat.local import configuration, services
 from orthostat.local.airflow_client import AirflowClient
 
 DAG = """
@@ -58,6 +60,17 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def client_of(folder: Path) -> Any:
+    chosen = configuration.read(folder)
+    keys = {"aws_access_key_id": chosen.s3_access_key, "aws_secret_access_key": chosen.s3_secret_key}
+    return boto3.client("s3", endpoint_url=chosen.s3_endpoint, region_name="us-east-1", **keys)
+
+
+def put_object(folder: Path, key: str, data: bytes) -> None:
+    client_of(folder).create_bucket(Bucket="bucket")
+    client_of(folder).put_object(Bucket="bucket", Key=key, Body=data)
+
+
 def is_alive(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
@@ -95,6 +108,7 @@ def test_services_start_run_a_dag_and_leave_nothing_behind(folder: Path) -> None
         with pytest.raises(ServiceError, match="404"):
             client.trigger("unknown")
 
+        put_object(folder, "kept", b"kept")
         run_local(folder, "up")
         assert services_of(folder) == first
         started |= family([pid for pid in first.values() if pid])
@@ -105,4 +119,13 @@ def test_services_start_run_a_dag_and_leave_nothing_behind(folder: Path) -> None
     assert not [process for process in started if is_alive(process)]
     assert not listens(chosen.api_port)
     assert not listens(chosen.s3_port)
+    ports = (*chosen.s3_inner_ports, chosen.s3_port)
+    assert not [path for port in ports for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock")]
     assert run_local(folder, "down").stdout == "nothing runs\n"
+
+    try:
+        assert services.start_s3(folder) == chosen
+        answer = client_of(folder).get_object(Bucket="bucket", Key="kept")
+        assert answer["Body"].read() == b"kept"
+    finally:
+        assert run_local(folder, "down").stdout == "stopped: s3\n"

@@ -104,6 +104,13 @@ def test_configuration_stays_the_same_and_private(tmp_path: Path) -> None:
     assert len(first.jwt_secret) >= 64
 
 
+def test_configuration_of_an_older_version_gets_its_secrets_once(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"s3_port": 5555}')
+    first = configuration.read(tmp_path)
+    assert first.s3_port == 5555
+    assert configuration.read(tmp_path) == first
+
+
 def test_damaged_configuration_is_reported(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"api_port": "often"}')
     with pytest.raises(ServiceError, match=r"config\.json is damaged"):

@@ -10,7 +10,6 @@ from typing import Any
 from orthostat import settings
 
 logger = logging.getLogger(__name__)
-_IN_MEMORY = "  (in memory: its objects are gone after `orthostat local down`)"
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -18,8 +17,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     parser = commands.add_parser(
         "local",
         help="start and stop the services of one machine",
-        description="PostgreSQL, an S3 server and Airflow, on loopback only. State, logs, ports and the "
-        "password lie in one folder. The S3 server keeps its objects in memory: they are gone after `down`.",
+        description="PostgreSQL, an S3 server and Airflow, on loopback only. State, logs, ports, keys and "
+        "the password lie in one folder.",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     up = _add_action(actions, "up", "start what does not run, and wait until all is ready")
@@ -53,7 +52,7 @@ def up_services(arguments: argparse.Namespace) -> str:
     chosen = services.start(arguments.dir)
     return (
         f"Airflow  {chosen.address}  user {configuration.USER}  password {chosen.password}\n"
-        f"S3       {chosen.s3_endpoint}{'' if chosen.s3 else _IN_MEMORY}"
+        f"S3       {chosen.s3_endpoint}{'' if chosen.s3 else '  (its keys: `orthostat local env`)'}"
     )
 
 
@@ -116,7 +115,7 @@ def _status_table(report: dict[str, Any]) -> str:
     lines += [
         "",
         f"Airflow   {airflow['address']}  user {airflow['user']}  password {airflow['password']}",
-        f"S3        {report['s3']}  (in memory: its objects are gone after `orthostat local down`)",
+        f"S3        {report['s3']}",
         f"Database  {report['database']}",
     ]
     return "\n".join(lines)

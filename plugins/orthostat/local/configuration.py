@@ -1,8 +1,10 @@
 """What the local services keep from one start to the next: ports and secrets."""
 
 import base64
+import random
 import secrets
 import socket
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -11,9 +13,29 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from orthostat import storage
 from orthostat.errors import ServiceError
 
+INNER_PORTS = 7
 USER = "admin"
 """The one user of the local Airflow."""
 _PORTS_TRIED = 100
+_RANDOM_PORTS = range(20_000, 32_000)
+"""Below those that the system gives to outgoing connections."""
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens to a port of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports that nobody listens to; at random, so that two folders that start at once take others."""
+    tried = random.sample(_RANDOM_PORTS, len(_RANDOM_PORTS))
+    return list(islice(filter(is_free, tried), number))
 
 
 class Configuration(BaseModel):
@@ -23,7 +45,14 @@ class Configuration(BaseModel):
 
     api_port: int = 8080
     """Airflow's UI and API."""
-    s3_port: int = 5555
+    s3_port: int = Field(default_factory=lambda: free_ports(1)[0])
+    s3_inner_ports: list[int] = Field(default_factory=lambda: free_ports(INNER_PORTS))
+    """Of the parts of the embedded S3 server."""
+    s3_access_key: str = Field(default_factory=lambda: secrets.token_hex(10))
+    s3_secret_key: str = Field(default_factory=lambda: secrets.token_urlsafe(30))
+    """Of the embedded S3 server's one user."""
+    s3_inner_secret: str = Field(default_factory=lambda: secrets.token_hex(32))
+    """By which the parts of the embedded S3 server trust each other."""
     s3: dict[str, str] | None = None
     """The AWS_* variables that lead to an S3 that is there already; None for the embedded server."""
     postgres: str | None = None
@@ -66,11 +95,14 @@ def read(local_dir: Path) -> Configuration:
         write(local_dir, configuration)
         return configuration
     try:
-        return Configuration.model_validate_json(path.read_bytes())
+        configuration = Configuration.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise ServiceError(
             f"{path} is damaged ({error}); run `orthostat local down` and delete it"
         ) from error
+    if configuration.model_fields_set != set(Configuration.model_fields):  # written by an older version
+        write(local_dir, configuration)
+    return configuration
 
 
 def write(local_dir: Path, configuration: Configuration) -> None:
@@ -86,11 +118,6 @@ def free_port(wanted: int) -> int:
     Raises ServiceError when a hundred ports in a row are taken.
     """
     for port in range(wanted, wanted + _PORTS_TRIED):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        if is_free(port):
             return port
     raise ServiceError(f"ports {wanted} to {wanted + _PORTS_TRIED - 1} of 127.0.0.1 are all taken; free one")

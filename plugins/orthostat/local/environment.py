@@ -53,8 +53,8 @@ def _s3_variables(chosen: Configuration) -> dict[str, str]:
         return chosen.s3
     return {
         "AWS_ENDPOINT_URL_S3": chosen.s3_endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_ACCESS_KEY_ID": chosen.s3_access_key,
+        "AWS_SECRET_ACCESS_KEY": chosen.s3_secret_key,
         "AWS_DEFAULT_REGION": "us-east-1",
     }
 

@@ -2,20 +2,17 @@
 
 import fcntl
 import logging
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
-
 from orthostat.errors import ServiceError
-from orthostat.local import airflow_service, configuration, postgres, process
-from orthostat.local.configuration import Configuration
-from orthostat.local.environment import inherited
+from orthostat.local import airflow_service, configuration, postgres, process, s3
+from orthostat.local.configuration import INNER_PORTS, Configuration
 from orthostat.local.process import Program
 
 _READY_WITHIN_S = 300
@@ -57,7 +54,8 @@ def stop(local_dir: Path) -> list[str]:
     if not (local_dir / "run").is_dir():
         return []
     with _alone(local_dir):
-        stopped = process.stop([*airflow_service.programs(local_dir), _s3(local_dir)])
+        stopped = process.stop([*airflow_service.programs(local_dir), s3.program(local_dir)])
+        s3.release(local_dir)
         return stopped + stop_postgres(local_dir)
 
 
@@ -67,6 +65,13 @@ def start_postgres(local_dir: Path, *others: Program) -> None:
     if process.find(program) is None:
         postgres.prepare(local_dir)
     _bring_up([program, *others])
+
+
+def start_s3(local_dir: Path) -> Configuration:
+    """Start the embedded S3 server alone, unless it runs already; returns its port and keys."""
+    _choose_ports(local_dir)
+    _bring_up([_prepared_s3(local_dir)])
+    return configuration.read(local_dir)
 
 
 def stop_postgres(local_dir: Path) -> list[str]:
@@ -94,17 +99,17 @@ def _stores(local_dir: Path) -> list[Program]:
     """PostgreSQL and S3, where they are the embedded ones."""
     chosen = configuration.read(local_dir)
     programs = [postgres.program(local_dir)] if chosen.postgres is None else []
-    return [*programs, _s3(local_dir)] if chosen.s3 is None else programs
+    return [*programs, s3.program(local_dir)] if chosen.s3 is None else programs
 
 
 def _start_stores(local_dir: Path) -> None:
     """Start what is embedded. Raises ServiceError when a server that was given does not answer."""
     chosen = configuration.read(local_dir)
-    s3 = [_s3(local_dir)] if chosen.s3 is None else []
+    others = [_prepared_s3(local_dir)] if chosen.s3 is None else []
     if chosen.postgres is None:
-        start_postgres(local_dir, *s3)
+        start_postgres(local_dir, *others)
     else:
-        _bring_up(s3)
+        _bring_up(others)
         if not postgres.is_ready(local_dir):
             address = urlsplit(chosen.postgres)
             raise ServiceError(
@@ -113,21 +118,22 @@ def _start_stores(local_dir: Path) -> None:
             )
 
 
-def _s3(local_dir: Path) -> Program:
-    port = configuration.read(local_dir).s3_port
-    command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)]
-    return Program("s3", command, local_dir, inherited=inherited())
+def _prepared_s3(local_dir: Path) -> Program:
+    program = s3.program(local_dir)
+    if process.find(program) is None:
+        s3.prepare(local_dir)
+    return program
 
 
 def _choose_ports(local_dir: Path) -> None:
-    """Keep the ports of the last start; move to the next free one where somebody else has taken it."""
+    """Keep the ports of the last start; move to free ones where somebody else has taken them."""
     chosen = configuration.read(local_dir)
-    taken = {"api_port": airflow_service.programs(local_dir)[0], "s3_port": _s3(local_dir)}
-    ports = {
-        name: configuration.free_port(getattr(chosen, name))
-        for name, program in taken.items()
-        if process.find(program) is None
-    }
+    ports: dict[str, Any] = {}
+    if process.find(airflow_service.programs(local_dir)[0]) is None:
+        ports["api_port"] = configuration.free_port(chosen.api_port)
+    of_s3 = [chosen.s3_port, *chosen.s3_inner_ports]
+    if process.find(s3.program(local_dir)) is None and not all(map(configuration.is_free, of_s3)):
+        ports["s3_port"], *ports["s3_inner_ports"] = configuration.free_ports(1 + INNER_PORTS)
     configuration.write(local_dir, chosen.model_copy(update=ports))
 
 
@@ -169,17 +175,10 @@ def _ready(local_dir: Path, programs: Sequence[Program]) -> set[str]:
     ready = set()
     if "postgres" in names and postgres.is_ready(local_dir):
         ready.add("postgres")
-    if "s3" in names and _answers(chosen.s3_endpoint):
+    if "s3" in names and s3.is_ready(chosen):
         ready.add("s3")
     airflow = [program for program in programs if program.name not in ("postgres", "s3")]
     return ready | airflow_service.healthy(chosen.address, airflow)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, trust_env=False, timeout=5).is_success
-    except httpx.HTTPError:
-        return False
 
 
 @contextmanager

@@ -49,7 +49,8 @@ def read_ledger(layout: Layout, model_sha256: str, options_sha256: str, window: 
     """
     folder = layout.predictions(model_sha256, options_sha256)
     last = (window.end - timedelta(microseconds=1)).date()
-    first, end = f"{folder}{window.start:%Y-%m-%d}", f"{folder}{last + timedelta(days=1):%Y-%m-%d}"
+    # With its slash: of a folder's name alone, servers that list folder by folder skip what is in it.
+    first, end = f"{folder}{window.start:%Y-%m-%d}/", f"{folder}{last + timedelta(days=1):%Y-%m-%d}"
     of_days = takewhile(lambda entry: entry.uri < end, storage.list_objects(folder, after=first))
     marks = {entry.uri: entry.etag for entry in of_days if entry.uri.endswith(_MARKS)}
     return Ledger(layout, model_sha256, options_sha256, marks)
