@@ -10,9 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orthostat import storage
 from orthostat.errors import ServiceError
+from orthostat.statistics import AIRFLOW, READER, WORKER
 
 USER = "admin"
 """The one user of the local Airflow."""
+OWNER = "postgres"
+"""Owns the databases of the embedded PostgreSQL."""
 _PORTS_TRIED = 100
 
 
@@ -34,6 +37,10 @@ class Configuration(BaseModel):
     """What `engine: auto` in a pipeline file means."""
     password: str = Field(default_factory=lambda: secrets.token_urlsafe(12))
     """Of the user `admin`."""
+    database_passwords: dict[str, str] = Field(
+        default_factory=lambda: {user: secrets.token_hex(16) for user in (OWNER, AIRFLOW, WORKER, READER)}
+    )
+    """Of the users of PostgreSQL; the owner's for the embedded one alone."""
     fernet_key: str = Field(
         default_factory=lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
     )
@@ -66,11 +73,14 @@ def read(local_dir: Path) -> Configuration:
         write(local_dir, configuration)
         return configuration
     try:
-        return Configuration.model_validate_json(path.read_bytes())
+        configuration = Configuration.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise ServiceError(
             f"{path} is damaged ({error}); run `orthostat local down` and delete it"
         ) from error
+    if configuration.model_fields_set != Configuration.model_fields.keys():
+        write(local_dir, configuration)  # secrets that the version before did not have are made once
+    return configuration
 
 
 def write(local_dir: Path, configuration: Configuration) -> None:
