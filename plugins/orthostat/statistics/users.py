@@ -20,6 +20,7 @@ REVOKE CONNECT ON DATABASE {AIRFLOW_DATABASE} FROM PUBLIC;
 GRANT CONNECT ON DATABASE {AIRFLOW_DATABASE} TO {AIRFLOW};
 GRANT orthostat_writer TO {WORKER};
 GRANT orthostat_reader TO {READER};
+GRANT USAGE ON SCHEMA public TO orthostat_writer, orthostat_reader;
 """
 _OTHERS_TABLES = f"""
 SELECT format('ALTER TABLE %%I.%%I OWNER TO {AIRFLOW}', schemaname, tablename) FROM pg_tables
