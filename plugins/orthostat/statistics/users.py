@@ -25,10 +25,6 @@ GRANT USAGE ON SCHEMA public TO orthostat_writer, orthostat_reader;
 _OTHERS_TABLES = f"""
 SELECT format('ALTER TABLE %%I.%%I OWNER TO {AIRFLOW}', schemaname, tablename) FROM pg_tables
 WHERE schemaname = 'public' AND tableowner <> '{AIRFLOW}'
-UNION ALL
-SELECT format('ALTER TYPE %%I.%%I OWNER TO {AIRFLOW}', nspname, typname)
-FROM pg_type JOIN pg_namespace ON pg_namespace.oid = typnamespace
-WHERE nspname = 'public' AND typtype = 'e' AND pg_get_userbyid(typowner) <> '{AIRFLOW}'
 """
 
 
