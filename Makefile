@@ -8,7 +8,7 @@ OTHER_LOCAL := .local/raster-vision
 BEGAN := $(shell date +%s)
 export PYTHONUNBUFFERED = 1
 
-.PHONY: setup demo up down test cluster-test faults fuzz check lock clean help
+.PHONY: setup demo up down compose compose-demo test cluster-test compose-test faults fuzz check lock clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -45,6 +45,17 @@ down: ## stop what `make up` or `make demo` started
 	@if [ -x $(BIN)/orthostat ]; then $(BIN)/orthostat local down; fi
 	@if [ -e $(OTHER_LOCAL) ]; then ORTHOSTAT_LOCAL_DIR=$(OTHER_LOCAL) $(BIN)/orthostat local down; fi
 
+compose: ## the whole system with Docker alone: secrets into .env, images, all services up
+	@config/compose/make-env
+	@docker compose build
+	@docker compose up --detach --wait
+	@docker compose ps --format 'table {{.Service}}\t{{.Status}}\t{{.Ports}}'
+	@echo "The password of Airflow's user admin is AIRFLOW_PASSWORD in .env; make compose-demo runs the demo."
+
+compose-demo: ## the main job in what `make compose` started
+	@mkdir -p build
+	@docker compose run --rm --user "$$(id -u):0" demo
+
 # A file at a time per worker, in the order of their names: those that run Airflow for minutes come early.
 test: setup ## every test
 	@$(BIN)/pytest tests -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
@@ -55,6 +66,11 @@ cluster-test: setup ## the pipeline as pods on a real cluster (tests/cluster/run
 faults: setup ## 200 scenes as pods while everything fails that can; SEED=1, SCENES=200; half an hour
 	@FAULTS_SEED=$(or $(SEED),1) FAULTS_SCENES=$(or $(SCENES),200) tests/cluster/run \
 		$(BIN)/pytest -s tests/cluster/test_faults.py
+
+compose-test: setup ## the demo and kills in a system of docker compose of its own; LONG=1 kills every service
+	@docker buildx bake --file images/docker-bake.hcl predict airflow
+	@ORTHOSTAT_AIRFLOW_IMAGE=orthostat-airflow:dev ORTHOSTAT_PREDICT_IMAGE=orthostat-predict:dev \
+		$(BIN)/pytest -q tests/compose $(if $(LONG),,-m "not long")
 
 fuzz: setup ## a thousand mutated images, bundles and bodies each, and 200 jobs under kills; about ten minutes
 	@FUZZ_CASES=1000 KILLED_JOBS=200 $(BIN)/pytest -q tests/integration/test_fuzz.py \

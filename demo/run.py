@@ -1,27 +1,22 @@
-"""The demo: start the services, upload the archives, run both pipelines, show what came of it."""
+"""The demo: upload the archives, run the pipelines, show what came of it."""
 
 import logging
-import os
 import shutil
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from demo.comparison import compare_with_boxes, compare_with_truth
+from demo.place import Place
 from demo.synthetic.world import write_world
 from demo.weight import describe_weight
 from orthostat import settings, storage
 from orthostat.errors import ServiceError
 from orthostat.layout import Layout
-from orthostat.local import configuration, services
-from orthostat.local.airflow_client import AirflowClient, TaskInstance
-from orthostat.local.environment import environment, service_settings
+from orthostat.local.airflow_client import AirflowClient, ConflictError, TaskInstance
 from orthostat.pipelines.load import find_pipeline
-from orthostat.pipelines.options import EngineChoice
 from orthostat.statistics.copy import read_vintage
 from orthostat.statistics.database import open_database
 from orthostat.statistics.display import format_table
@@ -39,18 +34,14 @@ _START = time.monotonic()
 _BEGAN = time.time()
 
 
-def run_demo(engine: EngineChoice = "auto") -> None:
-    """Run everything, with that engine; may be run again at any time."""
+def run_demo(find_place: Callable[[], Place]) -> None:
+    """Run everything in the system that `find_place` gives; may be run again at any time."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("orthostat").setLevel(logging.INFO)
-    local_dir = settings.local_dir()
-    choose_engine(local_dir, engine)
-    say("starting PostgreSQL, S3 and Airflow (make down stops them)")
-    services.start(local_dir)
-    os.environ.update(service_settings(local_dir))
-    storage.s3.cache_clear()
+    say("looking for PostgreSQL, S3 and Airflow, or starting them")
+    place = find_place()
+    client = place.client
     upload_archives()
-    client = AirflowClient.of(local_dir)
     for name in PIPELINES:
         client.wait_for_dag(name)
         client.unpause(name)
@@ -58,25 +49,13 @@ def run_demo(engine: EngineChoice = "auto") -> None:
     run_id = client.trigger("landsat", {"from": "2020-05-01", "to": "2020-05-31"})
     follow(client, "landsat", [run_id])
     say("synthetic: three months of made-up scenes with known truth, as a backfill")
-    follow(client, "synthetic", backfill(client, local_dir, "synthetic", "2024-01-01", "2024-03-31"))
+    follow(client, "synthetic", backfill(client, "synthetic", "2024-01-01", "2024-03-31"))
     say("trees: an aerial photo in four overlapping scenes, run by hand for 2019")
     follow(client, "trees", [client.trigger("trees", {"from": "2019-01-01", "to": "2019-12-31"})])
     tables = {name: fetch_results(name) for name in PIPELINES}
     show(tables)
-    show_places(local_dir)
-
-
-def choose_engine(local_dir: Path, engine: EngineChoice) -> None:
-    """Say what `auto` means to the services. Raises ServiceError when they were made for another engine."""
-    is_new = not (local_dir / "config.json").is_file()
-    chosen = configuration.read(local_dir)
-    if is_new:
-        configuration.write(local_dir, chosen.model_copy(update={"engine": engine}))
-    elif chosen.engine != engine:
-        raise ServiceError(
-            f"the services in {local_dir} are for the engine {chosen.engine}, not {engine}; set "
-            "ORTHOSTAT_LOCAL_DIR to another folder, or run make down and remove this one"
-        )
+    show_files()
+    print(place.described)
 
 
 def say(text: str) -> None:
@@ -108,27 +87,19 @@ def upload_archives() -> None:
     say(f"uploaded {len(uploads)} objects to {BUCKET}")
 
 
-def backfill(client: AirflowClient, local_dir: Path, name: str, first: str, last: str) -> list[str]:
-    """Create a backfill with Airflow's own command; returns the ids of its runs."""
-    command = ["airflow", "backfill", "create", "--dag-id", name, "--from-date", first, "--to-date", last]
-    command += ["--max-active-runs", "2", "--reprocess-behavior", "completed"]
-    say(f"$ {' '.join(command)}")
+def backfill(client: AirflowClient, name: str, first: str, last: str) -> list[str]:
+    """Create a backfill of the days `first` to `last`; returns the ids of its runs."""
     for _ in range(_PATIENCE):
-        done = subprocess.run(
-            [sys.executable, "-m", *command],
-            env=environment(local_dir),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode == 0:
+        try:
+            client.backfill(name, first, last, max_active_runs=2)
+        except ConflictError:
+            say("  Airflow has not yet closed the last backfill; waiting")
+            time.sleep(5)
+        else:
             return [run.run_id for run in client.dag_runs(name) if run.run_type == "backfill"]
-        if "AlreadyRunningBackfill" not in done.stderr:
-            break
-        say("  Airflow has not yet closed the last backfill; waiting")
-        time.sleep(5)
     raise ServiceError(
-        f"the backfill was refused: {done.stderr.strip().splitlines()[-1]}; run make demo again"
+        f"Airflow has another backfill of {name} for {5 * _PATIENCE} s already; wait for it, or cancel it at "
+        f"{client.address}, and run the demo again"
     )
 
 
@@ -179,14 +150,11 @@ def show(tables: dict[str, list[Row]]) -> None:
     print(compare_with_truth(tables["synthetic"], RESULTS.parent / "synthetic-world/truth.csv"))
 
 
-def show_places(local_dir: Path) -> None:
-    """Say where everything is."""
-    chosen = configuration.read(local_dir)
-    print(f"\nTables and maps: {RESULTS}")
+def show_files() -> None:
+    """Say where everything is, and what it took."""
+    print("\nTables and maps:")
     for path in sorted(RESULTS.rglob("*")):
         if path.is_file():
             print(f"  {path.relative_to(RESULTS.parent.parent)}")
-    print(f"S3: {BUCKET} at {chosen.s3_endpoint} (its keys: orthostat local env)")
-    print(f"Airflow: {chosen.address}   user: {configuration.USER}   password: {chosen.password}")
-    print(describe_weight(_BEGAN))
-    print("Stop everything: make down", flush=True)
+    print(f"Scenes and predictions: {BUCKET}")
+    print(describe_weight(_BEGAN), flush=True)

@@ -20,6 +20,8 @@ def describe_weight(began: float) -> str:
     `make demo` says in DEMO_BEGAN when it began, which counts the setting up.
     """
     seconds = time.time() - float(os.environ.get("DEMO_BEGAN", began))
+    if not LOCK.is_file():  # in an image
+        return f"This took {seconds:.0f} s."
     fetched, packages = fetched_bytes()
     return (
         f"This took {seconds:.0f} s, setting up included. Environment: {packages} packages, "

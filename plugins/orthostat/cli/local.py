@@ -31,7 +31,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         "--postgres",
         metavar="URL",
         help="a PostgreSQL server to use, as postgresql://USER:PASSWORD@HOST:PORT; its user makes the "
-        "databases `airflow` and `orthostat` in it; or: embedded",
+        "databases `airflow` and `orthostat` in it and their users, so it needs CREATEDB and CREATEROLE; "
+        "or: embedded",
     )
     up.add_argument("--kubeconfig", metavar="FILE", help="the cluster of `runner: kubernetes`; or: none")
     up.set_defaults(run=up_services)
@@ -66,7 +67,8 @@ def down_services(arguments: argparse.Namespace) -> str:
 
 def show_status(arguments: argparse.Namespace) -> dict[str, Any] | str:
     """What runs, as JSON or as a table."""
-    from orthostat.local import configuration, environment, services
+    from orthostat.local import configuration, postgres, services
+    from orthostat.statistics import READER
 
     chosen = configuration.read(arguments.dir)
     report = {
@@ -76,7 +78,7 @@ def show_status(arguments: argparse.Namespace) -> dict[str, Any] | str:
         ],
         "airflow": {"address": chosen.address, "user": configuration.USER, "password": chosen.password},
         "s3": chosen.s3_endpoint,
-        "database": environment.service_settings(arguments.dir)["ORTHOSTAT_DATABASE_URL"],
+        "database": postgres.url(arguments.dir, "orthostat", user=READER),
     }
     return report if arguments.json else _status_table(report)
 
@@ -116,7 +118,7 @@ def _status_table(report: dict[str, Any]) -> str:
         "",
         f"Airflow   {airflow['address']}  user {airflow['user']}  password {airflow['password']}",
         f"S3        {report['s3']}",
-        f"Database  {report['database']}",
+        f"Figures   {report['database']}  (to read)",
     ]
     return "\n".join(lines)
 

@@ -39,6 +39,16 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         "owns them; runs then need a user with the role orthostat_writer, readers one with orthostat_reader.",
     )
     migrate.set_defaults(run=migrate_statistics)
+    users = actions.add_parser(
+        "users",
+        help="make the users of the databases, and their rights",
+        description="Do what migrate does, then make the users airflow (Airflow's own database), "
+        "airflow_worker (releases figures, changes none) and statisticians (read figures), with the "
+        "passwords in AIRFLOW_PASSWORD, WORKER_PASSWORD and STATISTICIANS_PASSWORD. "
+        "ORTHOSTAT_DATABASE_URL is that of the owner of both databases, who may create roles. Run it again "
+        "to change passwords.",
+    )
+    users.set_defaults(run=make_database_users)
     clean = actions.add_parser(
         "clean",
         help="find files of releases that the database does not have",
@@ -94,6 +104,27 @@ def migrate_statistics(arguments: argparse.Namespace) -> str:
 
     migrate(settings.database_url())
     return "the statistics database is up to date"
+
+
+def make_database_users(arguments: argparse.Namespace) -> str:
+    """Make users and rights; raises ConfigurationError for a password that is not set."""
+    import os
+
+    from orthostat import settings
+    from orthostat.errors import ConfigurationError
+    from orthostat.statistics import AIRFLOW, READER, WORKER
+    from orthostat.statistics.users import make_users
+
+    variables = {
+        AIRFLOW: "AIRFLOW_PASSWORD",
+        WORKER: "WORKER_PASSWORD",
+        READER: "STATISTICIANS_PASSWORD",
+    }
+    missing = [name for name in variables.values() if not os.environ.get(name)]
+    if missing:
+        raise ConfigurationError(f"{', '.join(missing)} not set; give the users' passwords")
+    make_users(settings.database_url(), {user: os.environ[name] for user, name in variables.items()})
+    return f"the statistics database is up to date; its users are {', '.join(variables)}"
 
 
 def clean_releases(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -23,6 +23,10 @@ _PAGE = 100
 _FINISHED = {"success", "failed"}
 
 
+class ConflictError(ServiceError):
+    """Airflow has such a thing already."""
+
+
 class _Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -106,6 +110,15 @@ class AirflowClient:
             body["dag_run_id"] = run_id
         return str(self._call("POST", f"/api/v2/dags/{quote(dag_id)}/dagRuns", body)["dag_run_id"])
 
+    def backfill(self, dag_id: str, first: str, last: str, max_active_runs: int) -> None:
+        """Make a run for each interval that starts on the days `first` to `last`, finished ones again.
+
+        Raises ConflictError while the DAG has a backfill that is not over.
+        """
+        days = {"from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z"}
+        how = {"reprocess_behavior": "completed", "max_active_runs": max_active_runs}
+        self._call("POST", "/api/v2/backfills", {"dag_id": dag_id, **days, **how})
+
     def dag_runs(self, dag_id: str) -> list[DagRun]:
         """Every run of a DAG, oldest first."""
         pages = self._pages(f"/api/v2/dags/{quote(dag_id)}/dagRuns", "dag_runs", order_by="id")
@@ -183,7 +196,8 @@ class AirflowClient:
                 f"Airflow at {self.address} does not answer ({error}); run `orthostat local up`"
             ) from error
         if answer.is_error:
-            raise ServiceError(f"Airflow refused {method} {path} with {answer.status_code}: {answer.text}")
+            kind = ConflictError if answer.status_code == httpx.codes.CONFLICT else ServiceError
+            raise kind(f"Airflow refused {method} {path} with {answer.status_code}: {answer.text}")
         result: dict[str, Any] = answer.json()
         return result
 

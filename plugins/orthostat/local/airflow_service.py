@@ -55,7 +55,6 @@ def write_password(local_dir: Path) -> None:
 
 def migrate(local_dir: Path) -> None:
     """Make or upgrade Airflow's tables, once for each version of Airflow: the database remembers which."""
-    postgres.ensure_database(local_dir, "airflow")
     mark = f"migrated by Airflow {importlib.metadata.version('apache-airflow-core')}"
     query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'airflow'"
     with postgres.connect(local_dir) as connection:

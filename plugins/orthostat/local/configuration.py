@@ -12,10 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orthostat import storage
 from orthostat.errors import ServiceError
+from orthostat.statistics import AIRFLOW, READER, WORKER
 
 INNER_PORTS = 7
 USER = "admin"
 """The one user of the local Airflow."""
+OWNER = "postgres"
+"""Owns the databases of the embedded PostgreSQL."""
 _PORTS_TRIED = 100
 _RANDOM_PORTS = range(20_000, 32_000)
 """Below those that the system gives to outgoing connections."""
@@ -63,6 +66,10 @@ class Configuration(BaseModel):
     """What `engine: auto` in a pipeline file means."""
     password: str = Field(default_factory=lambda: secrets.token_urlsafe(12))
     """Of the user `admin`."""
+    database_passwords: dict[str, str] = Field(
+        default_factory=lambda: {user: secrets.token_hex(16) for user in (OWNER, AIRFLOW, WORKER, READER)}
+    )
+    """Of the users of PostgreSQL; the owner's for the embedded one alone."""
     fernet_key: str = Field(
         default_factory=lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
     )
@@ -100,8 +107,8 @@ def read(local_dir: Path) -> Configuration:
         raise ServiceError(
             f"{path} is damaged ({error}); run `orthostat local down` and delete it"
         ) from error
-    if configuration.model_fields_set != set(Configuration.model_fields):  # written by an older version
-        write(local_dir, configuration)
+    if configuration.model_fields_set != Configuration.model_fields.keys():
+        write(local_dir, configuration)  # secrets that the version before did not have are made once
     return configuration
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from orthostat import settings
 from orthostat.local import configuration, postgres
 from orthostat.local.configuration import Configuration
+from orthostat.statistics import AIRFLOW, WORKER
 
 UNWANTED = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL")
 """Variables that would lead boto3 past the local S3 server."""
@@ -38,7 +39,7 @@ def service_settings(local_dir: Path) -> dict[str, str]:
     return {
         **_s3_variables(chosen),
         **_cluster_variables(chosen),
-        "ORTHOSTAT_DATABASE_URL": postgres.url(local_dir, "orthostat", "psycopg"),
+        "ORTHOSTAT_DATABASE_URL": postgres.url(local_dir, "orthostat", "psycopg", WORKER),
         "ORTHOSTAT_ENGINE": chosen.engine,
         "ORTHOSTAT_LOCAL_DIR": str(local_dir),
         "ORTHOSTAT_DAGS_DIR": str(settings.dags_dir().resolve()),
@@ -81,7 +82,7 @@ def _airflow_options(local_dir: Path, chosen: Configuration) -> dict[str, str]:
         "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{configuration.USER}:admin",
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(password_path(local_dir)),
         "CORE__EXECUTION_API_SERVER_URL": f"{chosen.address}/execution/",
-        "DATABASE__SQL_ALCHEMY_CONN": postgres.url(local_dir, "airflow", "psycopg2"),
+        "DATABASE__SQL_ALCHEMY_CONN": postgres.url(local_dir, "airflow", "psycopg2", AIRFLOW),
         # `up` has migrated; each of four services would look again, for seconds.
         "DATABASE__CHECK_MIGRATIONS": "False",
         "API__HOST": "127.0.0.1",

@@ -13,6 +13,7 @@ import signal
 import stat
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -27,6 +28,8 @@ from orthostat.local.process import Program, run_as, wait_for_end
 _SOCKET_PATH_MAX = 100
 """Characters; the kernel's limit is 104 to 108."""
 _UNPRIVILEGED = "nobody"
+_HBA_FILE = "with_passwords.conf"
+"""Not the pg_hba.conf that initdb makes, which trusts everybody."""
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +37,10 @@ logger = logging.getLogger(__name__)
 def program(local_dir: Path) -> Program:
     """The server whose data lie in `local_dir/postgres`.
 
-    It trusts whoever may open its socket, which lies in a folder of mode 0700, and listens on no port.
+    Its socket lies in a folder of mode 0700, and it listens on no port. Every user has a password.
     """
     options = [
+        f"hba_file={_data_dir(local_dir) / _HBA_FILE}",
         "listen_addresses=",
         f"unix_socket_directories={socket_dir(local_dir)}",
         "synchronous_commit=off",
@@ -57,7 +61,7 @@ def prepare(local_dir: Path) -> None:
     """Make what the server needs before it is launched: its folders and, once, its data (initdb, a second).
 
     PostgreSQL refuses to run as root; for root it runs as `nobody`, and the folders above its programs and
-    data are made passable. Raises ServiceError when initdb fails.
+    data are made passable. Raises ServiceError when that fails.
     """
     data, user = _data_dir(local_dir), _user()
     for folder in (data, socket_dir(local_dir)):
@@ -70,6 +74,12 @@ def prepare(local_dir: Path) -> None:
     if not (data / "PG_VERSION").is_file():
         _initdb(data, user)
     release_lock(local_dir)
+    (data / _HBA_FILE).write_text("local all all scram-sha-256\n")
+    (data / _HBA_FILE).chmod(0o644)
+    password = configuration.read(local_dir).database_passwords[configuration.OWNER]
+    # No server runs yet: this one reads its statements from stdin and lets nobody else in.
+    command = [str(_install_dir() / "bin" / "postgres"), "--single", "-D", str(data), "postgres"]
+    _run(command, data, user, given=f"ALTER ROLE {configuration.OWNER} PASSWORD '{password}'\n")
 
 
 def socket_dir(local_dir: Path) -> Path:
@@ -80,12 +90,19 @@ def socket_dir(local_dir: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"orthostat-{hashlib.sha256(str(data).encode()).hexdigest()[:12]}"
 
 
-def url(local_dir: Path, database: str, driver: str) -> str:
-    """SQLAlchemy URL of one database, e.g. with the driver `psycopg`."""
-    given = configuration.read(local_dir).postgres
-    if given is not None:
-        return urlsplit(given)._replace(scheme=f"postgresql+{driver}", path=f"/{database}").geturl()
-    return f"postgresql+{driver}://postgres@/{database}?host={quote(str(socket_dir(local_dir)))}"
+def url(local_dir: Path, database: str, driver: str | None = None, user: str | None = None) -> str:
+    """URL of one database for a user, else for the owner; for SQLAlchemy with its driver, e.g. `psycopg`."""
+    scheme = f"postgresql+{driver}" if driver else "postgresql"
+    chosen = configuration.read(local_dir)
+    if chosen.postgres is not None:
+        address = urlsplit(chosen.postgres)._replace(scheme=scheme, path=f"/{database}")
+        if user is not None:
+            host = address.netloc.rpartition("@")[2]
+            address = address._replace(netloc=f"{user}:{chosen.database_passwords[user]}@{host}")
+        return address.geturl()
+    user = user or configuration.OWNER
+    host = quote(str(socket_dir(local_dir)))
+    return f"{scheme}://{user}:{chosen.database_passwords[user]}@/{database}?host={host}"
 
 
 def release_lock(local_dir: Path) -> None:
@@ -112,14 +129,8 @@ def remove_socket_dir(local_dir: Path) -> None:
 
 
 def connect(local_dir: Path, database: str = "postgres") -> psycopg.Connection:
-    """A connection in autocommit mode. Raises psycopg.OperationalError when the server is not ready."""
-    given = configuration.read(local_dir).postgres
-    if given is not None:
-        address = urlsplit(given)._replace(scheme="postgresql", path=f"/{database}").geturl()
-        return psycopg.connect(address, autocommit=True, connect_timeout=5)
-    return psycopg.connect(
-        host=str(socket_dir(local_dir)), user="postgres", dbname=database, autocommit=True, connect_timeout=5
-    )
+    """A connection of the owner in autocommit mode. Raises OperationalError when the server is not ready."""
+    return psycopg.connect(url(local_dir, database), autocommit=True, connect_timeout=5)
 
 
 def is_ready(local_dir: Path) -> bool:
@@ -155,11 +166,17 @@ def _install_dir() -> Path:
 
 
 def _initdb(data: Path, user: str | None) -> None:
-    command = [str(_install_dir() / "bin" / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust"]
-    command += ["--encoding=UTF8", "--locale=C", "--no-sync"]
-    done = subprocess.run(command, cwd=data, capture_output=True, text=True, check=False, **run_as(user))
+    command = [str(_install_dir() / "bin" / "initdb"), "-D", str(data), "-U", configuration.OWNER]
+    _run([*command, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"], data, user)
+
+
+def _run(command: Sequence[str], data: Path, user: str | None, given: str = "") -> None:
+    done = subprocess.run(
+        command, cwd=data, input=given, capture_output=True, text=True, check=False, **run_as(user)
+    )
     if done.returncode:
-        raise ServiceError(f"initdb could not make {data}: {done.stderr.strip()}; cure that and start again")
+        name = Path(command[0]).name
+        raise ServiceError(f"{name} could not make {data}: {done.stderr.strip()}; cure that and start again")
 
 
 def _open_path(folder: Path) -> None:

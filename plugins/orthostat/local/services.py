@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from orthostat.errors import ServiceError
-from orthostat.local import airflow_service, configuration, postgres, process, s3
+from orthostat.local import airflow_service, configuration, database_users, postgres, process, s3
 from orthostat.local.configuration import INNER_PORTS, Configuration
 from orthostat.local.process import Program
 
@@ -41,7 +41,7 @@ def start(local_dir: Path) -> Configuration:
     with _alone(local_dir):
         _choose_ports(local_dir)
         _start_stores(local_dir)
-        postgres.ensure_database(local_dir, "orthostat")
+        database_users.make(local_dir)
         airflow_service.write_password(local_dir)
         airflow_service.migrate(local_dir)
         _bring_up(airflow_service.programs(local_dir))
@@ -62,7 +62,8 @@ def stop(local_dir: Path) -> list[str]:
 def start_postgres(local_dir: Path, *others: Program) -> None:
     """Start PostgreSQL, together with programs that do not need it, unless they run already."""
     program = postgres.program(local_dir)
-    if process.find(program) is None:
+    if process.find(program) is None or not process.is_current(program):
+        process.stop([program])
         postgres.prepare(local_dir)
     _bring_up([program, *others])
 

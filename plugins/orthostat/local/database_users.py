@@ -1,0 +1,27 @@
+"""The databases of one machine and their users, on the embedded PostgreSQL or on one that was given."""
+
+from pathlib import Path
+
+import psycopg
+
+from orthostat.errors import ServiceError
+from orthostat.local import configuration, postgres
+from orthostat.statistics.users import AIRFLOW_DATABASE, make_users
+
+
+def make(local_dir: Path) -> None:
+    """Make or upgrade the tables of the statistics, both databases and their users; may be run again.
+
+    Raises ServiceError when the user of a server that was given may not make databases, ReleaseError when it
+    may not make users.
+    """
+    for name in (AIRFLOW_DATABASE, "orthostat"):
+        try:
+            postgres.ensure_database(local_dir, name)
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise ServiceError(
+                f"the user of --postgres may not make the database {name} ({str(error).strip()}); give it "
+                "CREATEDB and CREATEROLE, or another user"
+            ) from error
+    owner = postgres.url(local_dir, "orthostat", "psycopg")
+    make_users(owner, configuration.read(local_dir).database_passwords)
