@@ -30,7 +30,11 @@ def translated(uri: str) -> Iterator[None]:
             raise MissingError(f"there is no object {uri}; check bucket and key") from error
         if code in _REPLACED:
             raise ReplacedError(f"{uri} was replaced after it was planned; run the pipeline again") from error
-        kind = OutageError if status >= HTTPStatus.INTERNAL_SERVER_ERROR or code in _BUSY else StorageError
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise OutageError(
+                f"S3 failed for {uri}: {error}; check that server, its log and its disk"
+            ) from error
+        kind = OutageError if code in _BUSY else StorageError
         raise kind(f"S3 refused {uri}: {error}; check the endpoint and the credentials") from error
     except ParamValidationError as error:
         raise StorageError(f"'{uri:.200}' is no address of an object: {error}") from error

@@ -96,14 +96,14 @@ def test_the_keys_of_the_embedded_server_are_its_owners(embedded: Embedded) -> N
     assert len(first.secret_key) >= 40
     private = [embedded.local_dir / "config.json", embedded.local_dir / "s3"]
     assert all(path.stat().st_mode & 0o077 == 0 for path in private)
-    shown = " ".join(find(program(embedded.local_dir)).cmdline())  # type: ignore[union-attr]
+    shown = " ".join(find(program(embedded.local_dir)).cmdline())
     assert first.secret_key not in shown
     assert again.s3_inner_secret not in shown
 
 
 @pytest.mark.parametrize("part", ["master", "filer"])
 def test_the_embedded_servers_own_tool_is_a_stranger(embedded: Embedded, part: str) -> None:
-    """Its administrator's shell needs no key to a server that asks for none by certificate."""
+    """Its administrator's shell reads everything where no certificate is asked for."""
     embedded.start()
     ports = configuration.read(embedded.local_dir).s3_inner_ports
     option = {
