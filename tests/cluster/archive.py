@@ -1,5 +1,6 @@
 """The synthetic archive on a cluster's S3 server, and its pipeline in pods that fit a small machine."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,16 @@ def upload_world(bucket: str, folder: Path) -> None:
 
 
 def remove_bucket(bucket: str) -> None:
-    """Leave nothing on a server that others use."""
-    for entry in list(storage.list_objects(f"{bucket}/")):
-        storage.delete(entry.uri)
-    storage.s3().delete_bucket(Bucket=bucket.removeprefix("s3://"))
+    """Leave nothing on a server that others use; a pod that is being ended may still write."""
+    for seconds in (1, 5, 30):
+        for entry in list(storage.list_objects(f"{bucket}/")):
+            storage.delete(entry.uri)
+        try:
+            storage.s3().delete_bucket(Bucket=bucket.removeprefix("s3://"))
+        except storage.s3().exceptions.ClientError as error:
+            if error.response["Error"]["Code"] != "BucketNotEmpty":
+                raise
+            time.sleep(seconds)
+        else:
+            return
+    raise AssertionError(f"somebody writes to {bucket} all the time")

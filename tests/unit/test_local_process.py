@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from orthostat.errors import ServiceError
-from orthostat.local import configuration, process
+from orthostat.local import configuration, process, services
 from orthostat.local.process import Program
 
 SLEEP = "import time; time.sleep(60)"
@@ -48,6 +48,21 @@ def test_program_is_found_again_and_ends_with_its_children(launch: Callable[[str
     assert process.find(program) is None
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
     assert process.stop([program]) == []
+
+
+def test_a_program_that_ends_while_it_is_waited_for_is_started_again(
+    launch: Callable[[str], Program], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a scheduler does that had lost its database before it came back."""
+    program = launch("import time; time.sleep(2)")
+    dying = process.find(program)
+
+    def ready(_: Path, programs: list[Program]) -> set[str]:
+        return {one.name for one in programs if process.find(one) not in (None, dying)}
+
+    monkeypatch.setattr(services, "_ready", ready)
+    services._bring_up([program])
+    assert process.find(program) not in (None, dying)
 
 
 def test_orphans_of_a_killed_program_end_too(launch: Callable[[str], Program]) -> None:

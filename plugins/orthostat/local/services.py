@@ -153,6 +153,10 @@ def _bring_up(programs: Sequence[Program]) -> None:
     waiting = list(programs)
     while waiting:
         for program in waiting:
+            # What ran may have been about to end, for what it needs was away until now.
+            if process.find(program) is None and program.name not in launched:
+                process.launch(program)
+                launched.add(program.name)
             process.require_alive(program)
         ready = _ready(programs[0].local_dir, waiting)
         seconds = time.monotonic() - started
