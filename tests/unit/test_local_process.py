@@ -65,7 +65,10 @@ def test_a_program_that_ends_while_it_is_waited_for_is_started_again(
     assert process.find(program) not in (None, dying)
 
 
-def test_orphans_of_a_killed_program_end_too(launch: Callable[[str], Program]) -> None:
+@pytest.mark.parametrize("end", [lambda program: process.stop([program]), process.launch])
+def test_orphans_of_a_killed_program_end_too(
+    launch: Callable[[str], Program], end: Callable[[Program], None]
+) -> None:
     program = launch(PARENT)
     leader = process.find(program)
     assert leader is not None
@@ -74,7 +77,7 @@ def test_orphans_of_a_killed_program_end_too(launch: Callable[[str], Program]) -
     leader.kill()
     wait_for(lambda: process.find(program) is None)
 
-    process.stop([program])
+    end(program)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 

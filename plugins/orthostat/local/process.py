@@ -59,7 +59,11 @@ class Program:
 
 
 def launch(program: Program) -> None:
-    """Start a program in a session of its own; its log is begun anew."""
+    """Start a program in a session of its own; its log is begun anew.
+
+    What a killed one left behind ends first: its children share its connections, and so hold its locks.
+    """
+    stop([program])
     for path in (program.log_path, program.pid_path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with program.log_path.open("wb") as log:
