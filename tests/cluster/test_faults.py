@@ -4,6 +4,8 @@ the table and every raster are those of an undisturbed run.
     make faults SCENES=200 SEED=1
 """
 
+import csv
+import io
 import itertools
 import os
 import random
@@ -79,7 +81,7 @@ def upload_scenes(bucket: str) -> None:
 def describe(cluster: Cluster) -> dict[str, object]:
     """Batches of some ten scenes, a few to each month."""
     scenes = {"uri": f"{cluster.bucket}/faults/scenes/", "pattern": PATTERN, "fill": 0}
-    return {"scenes": scenes, "batch_mb": max(2, SCENES / 24)}
+    return {"scenes": scenes, "batch_mb": max(4, SCENES / 24)}
 
 
 @pytest.fixture(scope="module")
@@ -130,10 +132,15 @@ def test_faults_change_no_figure(
         state = cluster.client.wait_for_run("faults", run.run_id)
         assert state == "success", cluster.note("faults", run.run_id)
     tell(story, faults, s3)
-    assert story.csv() == (undisturbed.folder / "expected.csv").read_bytes()
+    assert figures(story.csv()) == figures((undisturbed.folder / "expected.csv").read_bytes())
     assert rasters(story.pipeline.output) == rasters(undisturbed.pipeline.output)
     wait_until(lambda: get("pods", "-n", cluster.namespace)["items"] == [], 60)
     assert set(s3.met) == set(SHARES)
+
+
+def figures(table: bytes) -> list[dict[str, str]]:
+    """The table but for the number of the release, of which there may be more or fewer."""
+    return [{**row, "release_id": ""} for row in csv.DictReader(io.StringIO(table.decode()))]
 
 
 def tell(story: Story, faults: Faults, s3: FaultyS3) -> None:
