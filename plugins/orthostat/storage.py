@@ -2,21 +2,29 @@
 
 import hashlib
 import json
+import logging
 import shutil
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import HTTPClientError, IncompleteReadError
 
 from orthostat.errors import MissingError, StorageError
 from orthostat.storage_errors import translated, translated_file
 
 _LONGEST_NAME = 100
+_READS = 3
+"""How often an object is asked for whose bytes break off."""
+_Taken = TypeVar("_Taken")
+
+log = logging.getLogger(__name__)
 
 
 class StoredObject(NamedTuple):
@@ -72,17 +80,13 @@ def read_bytes(uri: str) -> bytes:
     if not is_s3(uri):
         with translated_file(uri):
             return _local(uri).read_bytes()
-    bucket, key = split_s3(uri)
-    with translated(uri):
-        return bytes(s3().get_object(Bucket=bucket, Key=key)["Body"].read())
+    return _get(uri, lambda answer: bytes(answer["Body"].read()))
 
 
 def read_range(uri: str, start: int, length: int, etag: str) -> bytes:
     """Some bytes of an object in S3. Raises StorageError when it is no longer the one with that etag."""
-    bucket, key = split_s3(uri)
     part = {"Range": f"bytes={start}-{start + length - 1}", "IfMatch": f'"{etag}"'}
-    with translated(uri):
-        return bytes(s3().get_object(Bucket=bucket, Key=key, **part)["Body"].read())
+    return _get(uri, lambda answer: bytes(answer["Body"].read()), **part)
 
 
 def read_json(uri: str) -> Any:
@@ -127,10 +131,7 @@ def write_json_if(uri: str, value: Any, etag: str | None) -> str:
 
 def read_json_with_etag(uri: str) -> tuple[Any, str]:
     """An object in S3 parsed as JSON, and its etag. Raises StorageError when it is missing or no JSON."""
-    bucket, key = split_s3(uri)
-    with translated(uri):
-        answer = s3().get_object(Bucket=bucket, Key=key)
-        data, etag = answer["Body"].read(), str(answer["ETag"]).strip('"')
+    data, etag = _get(uri, lambda answer: (answer["Body"].read(), str(answer["ETag"]).strip('"')))
     try:
         return json.loads(data), etag
     except (ValueError, RecursionError) as error:
@@ -238,10 +239,13 @@ def download(uri: str, path: Path, etag: str | None = None) -> None:
         with translated_file(uri):
             shutil.copyfile(uri, path)
         return
-    bucket, key = split_s3(uri)
     condition = {"IfMatch": f'"{etag}"'} if etag is not None else {}
-    with translated(uri), path.open("wb") as file:
-        shutil.copyfileobj(s3().get_object(Bucket=bucket, Key=key, **condition)["Body"], file, 1 << 20)
+
+    def write(answer: Any) -> None:
+        with path.open("wb") as file:
+            shutil.copyfileobj(answer["Body"], file, 1 << 20)
+
+    _get(uri, write, **condition)
 
 
 def local_copy(uri: str, folder: Path) -> Path:
@@ -275,6 +279,22 @@ def delete(uri: str) -> None:
     bucket, key = split_s3(uri)
     with translated(uri):
         s3().delete_object(Bucket=bucket, Key=key)
+
+
+def _get(uri: str, take: Callable[[Any], _Taken], **options: str) -> _Taken:
+    """What `take` makes of S3's answer. botocore asks again for an answer that fails; for a body that breaks
+    off nobody would, and a pod would end for it.
+    """
+    bucket, key = split_s3(uri)
+    with translated(uri):
+        for attempt in range(1, _READS):
+            answer = s3().get_object(Bucket=bucket, Key=key, **options)
+            try:
+                return take(answer)
+            except (IncompleteReadError, HTTPClientError) as error:
+                log.warning("%s broke off, reading it again: %s", uri, error)
+                time.sleep(attempt)
+        return take(s3().get_object(Bucket=bucket, Key=key, **options))
 
 
 @cache

@@ -12,7 +12,7 @@ from tests.cluster.kubectl import attempt, get
 from tests.cluster.relay import Relay
 
 AWAY_S = 30
-_PAUSE_S = (5, 15)
+_PAUSE_S = (3, 10)
 
 
 @dataclass(frozen=True)

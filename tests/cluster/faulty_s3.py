@@ -38,6 +38,9 @@ class FaultyS3(ThreadingHTTPServer):
         host, port = self.server_address[:2]
         return f"http://{host!s}:{port}"
 
+    def handle_error(self, *_: object) -> None:
+        """A pod that is killed hangs up."""
+
     def choose(self, method: str, path: str) -> str:
         """The fault of a request, or an empty string; depends on how often the same one came before."""
         with self._lock:

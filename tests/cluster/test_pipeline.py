@@ -37,6 +37,7 @@ def rasters(root: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.long  # CI compares a backfill that meets faults
 def test_a_backfill_of_three_months_equals_processes(cluster: Cluster, by_processes: Story) -> None:
     story = cluster.write("pods", schedule="0 0 1 * *")
     command = [
@@ -67,6 +68,7 @@ def test_a_backfill_of_three_months_equals_processes(cluster: Cluster, by_proces
     assert get("pods", "-n", cluster.namespace)["items"] == []
 
 
+@pytest.mark.long
 def test_by_hand_there_is_nothing_new(cluster: Cluster, by_processes: Story) -> None:
     run_id = cluster.run("pods", QUARTER)
     note = cluster.note("pods", run_id)

@@ -100,3 +100,37 @@ def test_json_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(StorageError, match="is not valid JSON"):
         storage.read_json(str(tmp_path / "a.json"))
+
+
+@pytest.mark.parametrize(("broken", "is_read"), [(2, True), (3, False)])
+def test_bytes_that_break_off_are_asked_for_again(
+    s3_bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, broken: int, is_read: bool
+) -> None:
+    answers = iter([b"five "] * broken + [b"five bytes"] * 10)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "10")
+            self.send_header("ETag", '"e"')
+            self.end_headers()
+            self.wfile.write(next(answers))
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    monkeypatch.setattr(storage.time, "sleep", lambda _: None)
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        use_endpoint(f"http://127.0.0.1:{server.server_port}", monkeypatch)
+        path = tmp_path / "copy"
+        try:
+            if is_read:
+                storage.download(URI, path)
+                assert path.read_bytes() == b"five bytes"
+            else:
+                with pytest.raises(OutageError, match=r"5 more expected|5 read"):
+                    storage.read_bytes(URI)
+        finally:
+            server.shutdown()
+    storage.s3.cache_clear()
