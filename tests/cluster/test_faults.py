@@ -75,12 +75,12 @@ def upload_scenes(bucket: str) -> None:
     }
     for day, tile in itertools.islice(itertools.product(chosen, "ABCD"), SCENES):
         [image] = [data for name, data in images.items() if name.startswith(f"SYN_{tile}_{day:%Y%m}")]
-        storage.write_bytes(f"{bucket}/faults/scenes/SYN_{tile}_{day:%Y%m%d}.tif", image)
+        storage.write_bytes(f"{bucket}/archive/SYN_{tile}_{day:%Y%m%d}.tif", image)
 
 
 def describe(cluster: Cluster) -> dict[str, object]:
     """Batches of some ten scenes, a few to each month."""
-    scenes = {"uri": f"{cluster.bucket}/faults/scenes/", "pattern": PATTERN, "fill": 0}
+    scenes = {"uri": f"{cluster.bucket}/archive/", "pattern": PATTERN, "fill": 0}
     return {"scenes": scenes, "batch_mb": max(4, SCENES / 24)}
 
 
