@@ -117,3 +117,11 @@ def test_bytes_that_were_damaged_on_the_way_are_refused(s3, bucket) -> None:
         s3.put_object(Bucket=bucket, Key="a", Body=b"x", ContentMD5="1B2M2Y8AsgTpgAmY7PhCfg==")
     assert code(error) == "BadDigest"
     assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+
+def test_a_bucket_with_objects_is_not_deleted(s3, bucket) -> None:
+    s3.put_object(Bucket=bucket, Key="folder/a", Body=b"a")
+    with pytest.raises(ClientError) as error:
+        s3.delete_bucket(Bucket=bucket)
+    assert code(error) == "BucketNotEmpty"
+    assert read(s3, bucket, "folder/a") == b"a"

@@ -94,6 +94,22 @@ def test_another_process_with_the_same_pid_is_left_alone(launch: Callable[[str],
     found.kill()
 
 
+def test_a_session_of_before_the_machine_started_is_left_alone(launch: Callable[[str], Program]) -> None:
+    program = launch(PARENT)
+    leader = process.find(program)
+    assert leader is not None
+    wait_for(leader.children)
+    (child,) = leader.children()
+    leader.kill()
+    wait_for(lambda: process.find(program) is None)
+    record = json.loads(program.pid_path.read_text())
+    program.pid_path.write_text(json.dumps({**record, "boot": "another"}))
+
+    assert process.stop([program]) == []
+    assert child.is_running()
+    child.kill()
+
+
 def test_changed_settings_are_noticed(launch: Callable[[str], Program], tmp_path: Path) -> None:
     program = launch(SLEEP)
     assert process.is_current(program)

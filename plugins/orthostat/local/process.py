@@ -81,6 +81,7 @@ def launch(program: Program) -> None:
         "pid": process.pid,
         "started_s": _started_s(psutil.Process(process.pid)),
         "digest": program.digest,
+        "boot": _boot_id(),
     }
     program.pid_path.write_text(json.dumps(record))
     # The program outlives this object on purpose, which would be warned about.
@@ -151,8 +152,11 @@ def _members(program: Program) -> list[psutil.Process]:
         return []
     pid = int(record["pid"])
     leader = find(program)
-    if leader is None and psutil.pid_exists(pid) and _is_alive(psutil.Process(pid)):
-        return []
+    if leader is None:
+        # Numbers come again: after a restart of the machine, those of the session are somebody else's.
+        is_reused = psutil.pid_exists(pid) and _is_alive(psutil.Process(pid))
+        if is_reused or record.get("boot") != _boot_id():
+            return []
     found = {leader, *leader.children(recursive=True)} if leader else set()
     for process in psutil.process_iter():
         with suppress(ProcessLookupError, PermissionError, psutil.NoSuchProcess):
@@ -186,6 +190,12 @@ def _read_record(program: Program) -> dict[str, int | float | str] | None:
         record: dict[str, int | float | str] = json.loads(program.pid_path.read_text())
         return record
     return None
+
+
+def _boot_id() -> str:
+    """Names the time since the machine's start, where the system does."""
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.is_file() else ""
 
 
 def _started_s(process: psutil.Process) -> float:

@@ -54,6 +54,7 @@ def program(local_dir: Path) -> Program:
         "s3.config": home / "identities.json",
         "s3.iam": "false",
         "s3.autoCreateBucket": "false",
+        "s3.allowDeleteBucketNotEmpty": "false",
         "s3.port.iceberg": 0,
         "s3.port.lance": 0,
     }

@@ -121,7 +121,8 @@ def _start_stores(local_dir: Path) -> None:
 
 def _prepared_s3(local_dir: Path) -> Program:
     program = s3.program(local_dir)
-    if process.find(program) is None:
+    if process.find(program) is None or not process.is_current(program):
+        process.stop([program])
         s3.prepare(local_dir)
     return program
 

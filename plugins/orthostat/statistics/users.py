@@ -17,6 +17,7 @@ AIRFLOW_DATABASE = "airflow"
 
 _RIGHTS = f"""
 REVOKE CONNECT ON DATABASE {AIRFLOW_DATABASE} FROM PUBLIC;
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT CONNECT ON DATABASE {AIRFLOW_DATABASE} TO {AIRFLOW};
 GRANT orthostat_writer TO {WORKER};
 GRANT orthostat_reader TO {READER};
@@ -47,7 +48,9 @@ def make_users(database_url: str, passwords: Mapping[str, str]) -> None:
                 _make_user(connection, name, passwords[name])
             connection.exec_driver_sql(_RIGHTS)
             connection.exec_driver_sql(f'REVOKE CONNECT ON DATABASE "{url.database}" FROM PUBLIC')
-            connection.exec_driver_sql(f'GRANT CONNECT ON DATABASE "{url.database}" TO {WORKER}, {READER}')
+            # To the roles: an office's own users have them, too.
+            roles = "orthostat_writer, orthostat_reader"
+            connection.exec_driver_sql(f'GRANT CONNECT ON DATABASE "{url.database}" TO {roles}')
         airflows = url.set(database=AIRFLOW_DATABASE).render_as_string(hide_password=False)
         with open_database(airflows) as connection:
             connection.exec_driver_sql(f"GRANT ALL ON SCHEMA public TO {AIRFLOW}")
