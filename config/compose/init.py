@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import boto3
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from orthostat import storage
 from orthostat.errors import ConfigurationError
@@ -17,7 +17,7 @@ WAIT_S = 60
 
 
 def find_buckets() -> set[str]:
-    """The buckets that the pipeline files name. A file that is wrong is a DAG that says so, later."""
+    """The buckets of outputs and scenes. A file that is wrong is a DAG that says so, later."""
     buckets = set()
     for path in pipeline_files():
         try:
@@ -25,7 +25,8 @@ def find_buckets() -> set[str]:
         except ConfigurationError as error:
             print(f"no bucket is made for {error}")
             continue
-        buckets |= {storage.split_s3(uri)[0] for uri in (pipeline.output, pipeline.scenes.uri)}
+        named = [uri for uri in (pipeline.output, pipeline.scenes.uri) if storage.is_s3(uri)]
+        buckets |= {storage.split_s3(uri)[0] for uri in named}
     return buckets
 
 
@@ -42,7 +43,10 @@ def make_buckets(names: set[str]) -> None:
                 raise SystemExit(f"S3 does not answer within {WAIT_S} s: {error}") from error
             time.sleep(1)
     for name in sorted(names - there):
-        client.create_bucket(Bucket=name)
+        try:
+            client.create_bucket(Bucket=name)
+        except (ClientError, BotoCoreError) as error:  # one name must not keep everything from starting
+            print(f"no bucket '{name}' is made: {error}")
 
 
 def main() -> None:
