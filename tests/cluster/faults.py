@@ -22,6 +22,7 @@ class Faults:
     cluster: Cluster
     api: Relay
     """Airflow's way to the Kubernetes API."""
+    dag_id: str
     random: random.Random
     done: list[str] = field(default_factory=list)
     """What was done, in order, with how many pods there were then."""
@@ -38,9 +39,16 @@ class Faults:
         for name in self.random.sample(sorted(faults), len(faults)):
             self.kill_pod()
             time.sleep(self.random.uniform(*_PAUSE_S))
+            assert self.is_under_way(), f"no run is under way that '{name}' could disturb"
             self.note(name)
             faults[name]()
             time.sleep(self.random.uniform(*_PAUSE_S))
+
+    def is_under_way(self) -> bool:
+        """Whether a run has not ended."""
+        return any(
+            run.state not in {"success", "failed"} for run in self.cluster.client.dag_runs(self.dag_id)
+        )
 
     def note(self, name: str) -> None:
         """Remember and print it: who watches sees what the run goes through."""

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 SHARES = {"500": 0.02, "503": 0.02, "slow": 0.02, "truncated": 0.02, "lost": 0.01}
 """How many of the requests meet which fault; `lost`: it is carried out, and the answer says 500."""
+_METHODS = {"truncated": {"GET"}, "lost": {"PUT", "POST", "DELETE"}}
+"""What some faults can be done to; the others to every request."""
 _SLOW_S = 3
 _HOP_BY_HOP = {"connection", "expect", "keep-alive", "transfer-encoding"}
 
@@ -28,7 +30,7 @@ class FaultyS3(ThreadingHTTPServer):
         self.written: Counter[str] = Counter()
         """How often a key was written; a write whose answer was lost is not counted, it comes again."""
         self.met: Counter[str] = Counter()
-        """How often a fault was met."""
+        """How often a fault was done to a request that it can be done to."""
         self._asked: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
 
@@ -43,14 +45,16 @@ class FaultyS3(ThreadingHTTPServer):
 
     def choose(self, method: str, path: str) -> str:
         """The fault of a request, or an empty string; depends on how often the same one came before."""
+        below = path[1:].partition("/")[2]  # whatever the bucket is called this time
         with self._lock:
-            self._asked[method, path] += 1
-            drawn = random.Random(f"{self.seed} {method} {path} {self._asked[method, path]}").random()
+            self._asked[method, below] += 1
+            drawn = random.Random(f"{self.seed} {method} {below} {self._asked[method, below]}").random()
             for fault, share in SHARES.items():
                 drawn -= share
                 if drawn < 0:
-                    self.met[fault] += 1
-                    return fault
+                    is_possible = method in _METHODS.get(fault, {method})
+                    self.met[fault] += is_possible
+                    return fault if is_possible else ""
         return ""
 
     def count(self, path: str) -> None:
@@ -85,12 +89,12 @@ class _Handler(BaseHTTPRequestHandler):
             content = answer.read()
         finally:
             connection.close()
-        if fault == "lost" and self.command in {"PUT", "POST", "DELETE"}:
+        if fault == "lost":
             self._refuse(500)
             return
         if self.command == "PUT" and answer.status == 200:
             self.server.count(urlsplit(self.path).path)
-        self._answer(answer, content, is_truncated=fault == "truncated" and self.command == "GET")
+        self._answer(answer, content, is_truncated=fault == "truncated")
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass_on  # noqa: N815 - as the library calls them
 

@@ -117,7 +117,7 @@ def create_backfill(cluster: Cluster, dag_id: str) -> None:
 def test_faults_change_no_figure(
     cluster: Cluster, undisturbed: Story, s3: FaultyS3, kubernetes_api: Relay
 ) -> None:
-    faults = Faults(cluster, kubernetes_api, random.Random(SEED))
+    faults = Faults(cluster, kubernetes_api, "faults", random.Random(SEED))
     story = cluster.write("faults", **describe(cluster), schedule="0 0 1 * *")
     create_backfill(cluster, "faults")
     night = cluster.client.trigger("faults", WINDOW, run_id="night")
@@ -128,7 +128,9 @@ def test_faults_change_no_figure(
         cluster.client.clear_run("faults", night)
 
     faults.do_all(fail_and_clear)
-    for run in cluster.client.dag_runs("faults"):
+    runs = cluster.client.dag_runs("faults")
+    assert {"backfill", "manual"} <= {run.run_type for run in runs}
+    for run in runs:
         state = cluster.client.wait_for_run("faults", run.run_id)
         assert state == "success", cluster.note("faults", run.run_id)
     tell(story, faults, s3)
@@ -136,6 +138,7 @@ def test_faults_change_no_figure(
     assert rasters(story.pipeline.output) == rasters(undisturbed.pipeline.output)
     wait_until(lambda: get("pods", "-n", cluster.namespace)["items"] == [], 60)
     assert set(s3.met) == set(SHARES)
+    assert faults.done.count("pod killed") >= 3
 
 
 def figures(table: bytes) -> list[dict[str, str]]:

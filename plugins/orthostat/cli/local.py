@@ -6,6 +6,7 @@ import os
 import shlex
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from orthostat import settings
 
@@ -133,8 +134,11 @@ def _choose(arguments: argparse.Namespace) -> None:
         given = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
         changes["s3"] = given if arguments.s3 == "environment" else None
     if arguments.postgres is not None:
-        if arguments.postgres != "embedded" and not arguments.postgres.startswith("postgresql://"):
-            raise ConfigurationError("--postgres is no URL; write postgresql://USER:PASSWORD@HOST:PORT")
+        if arguments.postgres != "embedded" and not _is_server(arguments.postgres):
+            raise ConfigurationError(
+                "--postgres is no URL of a server; write postgresql://USER:PASSWORD@HOST:PORT without a "
+                "database, and of the password @ as %40, / as %2F, ? as %3F, # as %23"
+            )
         changes["postgres"] = None if arguments.postgres == "embedded" else arguments.postgres
     if arguments.kubeconfig is not None:
         path = Path(arguments.kubeconfig).absolute()
@@ -144,3 +148,16 @@ def _choose(arguments: argparse.Namespace) -> None:
     if changes:
         chosen = configuration.read(arguments.dir)
         configuration.write(arguments.dir, chosen.model_copy(update=changes))
+
+
+def _is_server(url: str) -> bool:
+    """Whether a URL names a server and its user, before the @, where other users can be put in."""
+    try:
+        address = urlsplit(url)
+        has_port = address.port is None or address.port > 0
+    except ValueError:
+        return False
+    options = parse_qs(address.query)
+    has_host = bool(address.hostname or options.get("host"))
+    is_whole = address.scheme == "postgresql" and address.username and address.path in ("", "/")
+    return bool(is_whole and has_host and has_port and not options.keys() & {"user", "password", "dbname"})

@@ -1,0 +1,31 @@
+"""What `orthostat local up` takes, before it starts anything."""
+
+from pathlib import Path
+
+import pytest
+
+from orthostat.cli.main import build_parser
+from orthostat.errors import ConfigurationError
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres.example.org",
+        "postgresql://db:5432",
+        "postgresql://owner:secret@db:5432/orthostat",
+        "postgresql://db:5432/?user=owner&password=secret",
+        "postgresql://owner:a/b@db:5432",
+        "postgresql://owner:a[b@db",
+        "postgresql://owner:secret@db:port",
+        "postgresql://owner:secret@/",
+    ],
+)
+def test_a_postgres_without_a_user_of_its_own_is_refused(tmp_path: Path, url: str) -> None:
+    arguments = build_parser().parse_args(
+        ["local", "up", "--dir", str(tmp_path / "local"), "--postgres", url]
+    )
+    with pytest.raises(ConfigurationError, match="--postgres is no URL of a server") as error:
+        arguments.run(arguments)
+    assert "secret" not in str(error.value)
+    assert not (tmp_path / "local").exists()
