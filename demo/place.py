@@ -8,7 +8,7 @@ from orthostat import settings, storage
 from orthostat.errors import ConfigurationError, ServiceError
 from orthostat.local import configuration, services
 from orthostat.local.airflow_client import AirflowClient
-from orthostat.local.environment import service_settings
+from orthostat.local.environment import UNWANTED, service_settings
 from orthostat.pipelines.options import EngineChoice
 
 
@@ -26,6 +26,8 @@ def start_services(engine: EngineChoice) -> Place:
     local_dir = settings.local_dir()
     choose_engine(local_dir, engine)
     chosen = services.start(local_dir)
+    for name in UNWANTED:
+        os.environ.pop(name, None)
     os.environ.update(service_settings(local_dir))
     storage.s3.cache_clear()
     described = (

@@ -9,10 +9,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from orthostat.local import configuration
+from orthostat.local import configuration, process, s3
 from tests.contract.servers import Embedded
 
 BUCKET = "orthostat-contract"
@@ -92,6 +93,20 @@ def test_objects_stay_where_other_ports_have_to_be_taken(embedded: Embedded) -> 
     client = embedded.start().client()
     assert [entry["Key"] for entry in client.list_objects_v2(Bucket=BUCKET)["Contents"]] == ["a", "b"]
     assert client.get_object(Bucket=BUCKET, Key="a")["Body"].read() == b"x" * 100_000
+
+
+def test_a_server_that_nobody_remembers_ends_before_another_starts(embedded: Embedded) -> None:
+    """Its pid file is gone, as after a disk that was full: two servers would write into the same files."""
+    client = embedded.start().client()
+    client.create_bucket(Bucket=BUCKET)
+    client.put_object(Bucket=BUCKET, Key="a", Body=b"x")
+    program = s3.program(embedded.local_dir)
+    forgotten = process.find(program)
+    assert forgotten is not None
+    program.pid_path.unlink()
+    client = embedded.start().client()
+    assert not forgotten.is_running() or forgotten.status() == psutil.STATUS_ZOMBIE
+    assert client.get_object(Bucket=BUCKET, Key="a")["Body"].read() == b"x"
 
 
 @pytest.fixture

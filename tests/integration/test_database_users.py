@@ -133,6 +133,19 @@ def test_nobody_enters_without_a_password(url: Url) -> None:
         execute(given, "SELECT 1")
 
 
+def test_users_who_could_do_more_are_refused(folder: Path) -> None:
+    """PostgreSQL itself says nothing, or warns."""
+    services.start_postgres(folder)
+    owner = postgres.url(folder, "postgres")
+    execute(owner, f"CREATE ROLE {READER} LOGIN CREATEROLE")
+    with pytest.raises(ReleaseError, match="user statisticians was there before and may make users"):
+        database_users.make(folder)
+    execute(owner, f"ALTER ROLE {READER} NOCREATEROLE", "CREATE ROLE office", f"GRANT office TO {READER}")
+    execute(owner, "GRANT CONNECT ON DATABASE airflow TO office")
+    with pytest.raises(ReleaseError, match="statisticians may still enter the database airflow"):
+        database_users.make(folder)
+
+
 def test_an_owner_who_may_not_make_users_is_told_what_is_missing(folder: Path) -> None:
     services.start_postgres(folder)
     execute(postgres.url(folder, "postgres"), "CREATE ROLE small LOGIN PASSWORD 'x'")

@@ -110,6 +110,15 @@ def test_a_session_of_before_the_machine_started_is_left_alone(launch: Callable[
     child.kill()
 
 
+def test_services_are_stopped_whatever_has_become_of_their_configuration(
+    launch: Callable[[str], Program], tmp_path: Path
+) -> None:
+    program = launch(SLEEP)
+    (tmp_path / "config.json").write_text("{")
+    assert services.stop(tmp_path) == ["test"]
+    assert process.find(program) is None
+
+
 def test_changed_settings_are_noticed(launch: Callable[[str], Program], tmp_path: Path) -> None:
     program = launch(SLEEP)
     assert process.is_current(program)

@@ -83,9 +83,11 @@ def prepare(local_dir: Path) -> None:
 
 
 def socket_dir(local_dir: Path) -> Path:
-    """Folder of the socket: the data folder, or one in the temporary folder when that path is too long."""
+    """Folder of the socket: the data folder, or one in the temporary folder when that path is too long, or
+    has a comma, which parts the folders of a list.
+    """
     data = _data_dir(local_dir)
-    if len(str(data / ".s.PGSQL.5432")) <= _SOCKET_PATH_MAX:
+    if len(str(data / ".s.PGSQL.5432")) <= _SOCKET_PATH_MAX and "," not in str(data):
         return data
     return Path(tempfile.gettempdir()) / f"orthostat-{hashlib.sha256(str(data).encode()).hexdigest()[:12]}"
 

@@ -6,19 +6,22 @@ know each other by a certificate.
 """
 
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import boto3
+import psutil
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.session import Session
 
 from orthostat import storage
 from orthostat.local import configuration
 from orthostat.local.certificate import make_certificate
 from orthostat.local.configuration import Configuration
-from orthostat.local.process import Program
+from orthostat.local.process import Program, wait_for_end
 
 _READY = "orthostat-ready"
 """A bucket with one object, which is there to be read: the server answers before it has its objects."""
@@ -74,6 +77,7 @@ def prepare(local_dir: Path) -> None:
     identity = {"name": "orthostat", "credentials": [keys], "actions": ["Admin"]}
     storage.write_private_json(home / "identities.json", {"identities": [identity]})
     storage.write_private(home / "tls.pem", make_certificate())
+    _end_forgotten(home)
     _remove_sockets(chosen)
 
 
@@ -106,7 +110,9 @@ def _write_probe(client: Any) -> bool:
 @cache
 def _client(endpoint: str, access_key: str, secret_key: str) -> Any:
     patience = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=10, proxies={})
-    return boto3.client(
+    # A profile that the shell names may be unknown here, and leads elsewhere.
+    no_profile = Session(session_vars={"profile": (None, None, None, None)})
+    return boto3.Session(botocore_session=no_profile).client(
         "s3",
         endpoint_url=endpoint,
         aws_access_key_id=access_key,
@@ -127,6 +133,20 @@ def _secrets(home: Path, chosen: Configuration) -> dict[str, str]:
         # One file to begin with for each bucket, not seven.
         "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1",
     }
+
+
+def _end_forgotten(home: Path) -> None:
+    """End a server on these data that nobody remembers: two would write into the same files."""
+    ours = f"-s3.config={home / 'identities.json'}"
+    forgotten = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if ours in process.cmdline():
+                process.terminate()
+                forgotten.append(process)
+    for process in wait_for_end(forgotten):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _remove_sockets(chosen: Configuration) -> None:

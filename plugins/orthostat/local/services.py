@@ -4,7 +4,7 @@ import fcntl
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,13 +49,16 @@ def start(local_dir: Path) -> Configuration:
 
 
 def stop(local_dir: Path) -> list[str]:
-    """End every service with all its children; returns the names of those that ran, Airflow's first."""
+    """End every service with all its children, PostgreSQL last; returns the names of those that ran."""
     local_dir = local_dir.resolve()
     if not (local_dir / "run").is_dir():
         return []
     with _alone(local_dir):
-        stopped = process.stop([*airflow_service.programs(local_dir), s3.program(local_dir)])
-        s3.release(local_dir)
+        # Whatever has become of the configuration: what runs is known by its name.
+        names = sorted(path.stem for path in (local_dir / "run").glob("*.json"))
+        stopped = process.stop([Program(name, [], local_dir) for name in names if name != "postgres"])
+        with suppress(ServiceError):
+            s3.release(local_dir)
         return stopped + stop_postgres(local_dir)
 
 

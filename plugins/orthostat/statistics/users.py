@@ -55,6 +55,7 @@ def make_users(database_url: str, passwords: Mapping[str, str]) -> None:
         with open_database(airflows) as connection:
             connection.exec_driver_sql(f"GRANT ALL ON SCHEMA public TO {AIRFLOW}")
             _hand_over(connection)
+            _require_apart(connection, str(url.database), str(url.username))
     except ProgrammingError as error:
         if not isinstance(error.orig, InsufficientPrivilege):
             raise
@@ -83,3 +84,20 @@ def _hand_over(connection: Connection) -> None:
     for statement in statements:
         connection.exec_driver_sql(statement)
     connection.exec_driver_sql(f"REVOKE {AIRFLOW} FROM CURRENT_USER")
+
+
+def _require_apart(connection: Connection, statistics: str, owner: str) -> None:
+    """Raises ReleaseError where a user may do more: PostgreSQL only warns of a right that stays."""
+    for user, database in ((AIRFLOW, statistics), (WORKER, AIRFLOW_DATABASE), (READER, AIRFLOW_DATABASE)):
+        powers = "SELECT rolsuper OR rolcreaterole OR rolcreatedb FROM pg_roles WHERE rolname = %s"
+        if connection.exec_driver_sql(powers, (user,)).scalar_one():
+            raise ReleaseError(
+                f"the user {user} was there before and may make users or databases; take that away with "
+                f"ALTER ROLE {user} NOSUPERUSER NOCREATEROLE NOCREATEDB, and start again"
+            )
+        may_enter = "SELECT has_database_privilege(%s, %s, 'CONNECT')"
+        if connection.exec_driver_sql(may_enter, (user, database)).scalar_one():
+            raise ReleaseError(
+                f"the user {user} may still enter the database {database}, as one of its roles may, or all "
+                f"whom another owner than {owner} let in; take that away, and start again"
+            )
