@@ -202,7 +202,7 @@ def exists(uri: str) -> bool:
 
 
 def list_objects(uri: str, after: str = "") -> Iterator[StoredObject]:
-    """Every object whose URI starts with `uri`, in key order, page by page whatever their number.
+    """Every object whose URI starts with `uri`, in the server's order, page by page whatever their number.
 
     With `after`, a URI, only those that come after it: an end is the caller's to find.
     """

@@ -45,6 +45,20 @@ def water(rows: list[dict[str, Any]]) -> dict[str, float | None]:
     }
 
 
+def test_a_lock_that_somebody_forgot_is_not_waited_for_for_ever(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orthostat.statistics.database._LOCK_TIMEOUT", "100ms")
+    lock = text("SELECT pg_advisory_xact_lock(1)")
+    with open_database(database_url) as forgotten:
+        forgotten.execute(lock)
+        with (
+            pytest.raises(ReleaseError, match=r"has held a lock for 100ms; .* pg_terminate_backend"),
+            open_database(database_url) as connection,
+        ):
+            connection.execute(lock)
+
+
 def test_nothing_is_released_yet(database_url: str) -> None:
     assert current_periods(database_url, "made") == {}
 

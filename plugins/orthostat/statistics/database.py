@@ -15,6 +15,9 @@ from orthostat.errors import ConfigurationError, ReleaseError
 
 VERSION_TABLE = "orthostat_migration"
 _MIGRATION_LOCK = 7_368_001
+_LOCK_NOT_AVAILABLE = "55P03"
+_LOCK_TIMEOUT = "10min"
+"""Releases take seconds; whoever may read can also take a lock, and forget it."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -22,7 +25,8 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 def open_database(database_url: str) -> Iterator[Connection]:
     """A connection in one transaction, committed at the end and rolled back by any error.
 
-    Raises ConfigurationError for a URL that is none, ReleaseError when the database does not answer.
+    Raises ConfigurationError for a URL that is none, ReleaseError when the database does not answer, or when
+    somebody else holds a lock that is waited for too long.
     """
     try:
         url = make_url(database_url)
@@ -45,7 +49,16 @@ def open_database(database_url: str) -> Iterator[Connection]:
             f"({str(error.orig).strip()}); start it or correct ORTHOSTAT_DATABASE_URL"
         ) from error
     with connection, connection.begin():
-        yield connection
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+        try:
+            yield connection
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                raise
+            raise ReleaseError(
+                f"another session of the statistics database has held a lock for {_LOCK_TIMEOUT}; find it by "
+                "SELECT pid, locktype FROM pg_locks WHERE granted, and end it by pg_terminate_backend(pid)"
+            ) from error
 
 
 def migrate(database_url: str, revision: str = "head") -> None:
