@@ -123,7 +123,7 @@ def ask_shell(embedded: Embedded, command: str, **secrets: str) -> str:
             timeout=8,
             check=False,
             cwd=embedded.local_dir,
-            env={**os.environ, **secrets},
+            env={**os.environ, "TMPDIR": str(embedded.local_dir), **secrets},  # where it logs
         )
     except subprocess.TimeoutExpired as error:
         return (error.stdout or b"").decode()
