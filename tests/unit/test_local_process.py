@@ -37,6 +37,17 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
+def kill_leader(program: Program) -> psutil.Process:
+    """Kill it alone; returns the child that it leaves behind."""
+    leader = process.find(program)
+    assert leader is not None
+    wait_for(leader.children)
+    (child,) = leader.children()
+    leader.kill()
+    wait_for(lambda: process.find(program) is None)
+    return child
+
+
 def test_program_is_found_again_and_ends_with_its_children(launch: Callable[[str], Program]) -> None:
     program = launch(PARENT)
     leader = process.find(program)
@@ -70,12 +81,7 @@ def test_orphans_of_a_killed_program_end_too(
     launch: Callable[[str], Program], end: Callable[[Program], None]
 ) -> None:
     program = launch(PARENT)
-    leader = process.find(program)
-    assert leader is not None
-    wait_for(leader.children)
-    (child,) = leader.children()
-    leader.kill()
-    wait_for(lambda: process.find(program) is None)
+    child = kill_leader(program)
 
     end(program)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
@@ -96,12 +102,7 @@ def test_another_process_with_the_same_pid_is_left_alone(launch: Callable[[str],
 
 def test_a_session_of_before_the_machine_started_is_left_alone(launch: Callable[[str], Program]) -> None:
     program = launch(PARENT)
-    leader = process.find(program)
-    assert leader is not None
-    wait_for(leader.children)
-    (child,) = leader.children()
-    leader.kill()
-    wait_for(lambda: process.find(program) is None)
+    child = kill_leader(program)
     record = json.loads(program.pid_path.read_text())
     program.pid_path.write_text(json.dumps({**record, "boot": "another"}))
 

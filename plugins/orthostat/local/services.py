@@ -137,7 +137,8 @@ def _choose_ports(local_dir: Path) -> None:
     if process.find(airflow_service.programs(local_dir)[0]) is None:
         ports["api_port"] = configuration.free_port(chosen.api_port)
     of_s3 = [chosen.s3_port, *chosen.s3_inner_ports]
-    if process.find(s3.program(local_dir)) is None and not all(map(configuration.is_free, of_s3)):
+    are_good = len(set(of_s3)) == len(of_s3) and all(map(configuration.is_free, of_s3))
+    if process.find(s3.program(local_dir)) is None and not are_good:
         ports["s3_port"], *ports["s3_inner_ports"] = configuration.free_ports(1 + INNER_PORTS)
     configuration.write(local_dir, chosen.model_copy(update=ports))
 
