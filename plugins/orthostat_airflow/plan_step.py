@@ -12,7 +12,7 @@ from orthostat.pipelines.config import Pipeline
 from orthostat.pipelines.resources import Resources
 from orthostat.pipelines.window import Window, resolve_window
 from orthostat_airflow.notes import NOTE
-from orthostat_airflow.process import ProcessStep
+from orthostat_airflow.step import Step
 
 FORM = {
     "from": Param(
@@ -39,7 +39,7 @@ FORM = {
 """The trigger form of every pipeline."""
 
 
-class PlanStep(ProcessStep):
+class PlanStep(Step):
     """Runs `orthostat step plan` for the window of this run."""
 
     def __init__(self, *, pipeline: Pipeline, **kwargs: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from orthostat.pipelines.config import Pipeline
 from orthostat.pipelines.load import load_predict_image
 from orthostat_airflow.process import ProcessStep
+from orthostat_airflow.step import Step
 
 _CORES = len(os.sched_getaffinity(0))
 """Of this machine, as the runner `process` works where Airflow does: as many heavy steps, a thread each."""
@@ -20,10 +21,10 @@ PROCESS_RETRIES: dict[str, Any] = {
 """For a minute or two, as S3 and the database may be started again in the middle of a run."""
 
 
-def worker_step(task_id: str, pipeline: Pipeline, **kwargs: Any) -> ProcessStep:
+def worker_step(task_id: str, pipeline: Pipeline, **kwargs: Any) -> Step:
     """A light step of a run, on the Airflow worker whatever the runner."""
     arguments = ["step", task_id, "--root", pipeline.output, "--run-id", "{{ run_id }}"]
-    return ProcessStep(task_id=task_id, arguments=arguments, **PROCESS_RETRIES, **kwargs)
+    return Step(task_id=task_id, arguments=arguments, **PROCESS_RETRIES, **kwargs)
 
 
 def heavy_step(task_id: str, pipeline: Pipeline, work: Any, *, option: str, **kwargs: Any) -> Any:

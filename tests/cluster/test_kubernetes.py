@@ -13,9 +13,10 @@ from unittest.mock import MagicMock, patch
 import pytest
 import yaml
 
+from orthostat.cluster.leftovers import RUN, remove_leftovers
 from orthostat.pipelines.resources import Resources
 from tests.cluster.cluster import needs_cluster
-from tests.cluster.kubectl import attempt, kubectl
+from tests.cluster.kubectl import attempt, kubectl, wait_until
 from tests.dags.conftest import ROOT
 
 MANIFESTS = ROOT / "config/kubernetes"
@@ -195,3 +196,29 @@ def test_more_is_refused(namespace: str, launcher: list[str], right: str, comman
     refused = attempt(*launcher, *command.format(namespace=namespace, pods=pods).split())
     assert refused.returncode != 0
     assert "Forbidden" in refused.stderr or "cannot " in refused.stderr, refused.stderr
+
+
+def test_what_runs_that_are_over_have_left_is_removed(namespace: str, launcher: list[str]) -> None:
+    from kubernetes.config import new_client_from_config
+
+    api = new_client_from_config(config_file=launcher[0].removeprefix("--kubeconfig="))
+    labels = {"app.kubernetes.io/name": "orthostat", "kubernetes_pod_operator": "True", "dag_id": "left"}
+    runs = {"left": "manual__2026-11-29T10:00:00+00:00", "awaited": "backfill", "foreign": None}
+    for name, run_id in runs.items():
+        pod = pod_of_airflow(name, spot=False, gpu=0)
+        annotations = {RUN: run_id} if run_id else {}
+        pod["metadata"] |= {"labels": labels, "annotations": annotations}
+        kubectl(*launcher, "create", "-f", "-", given=json.dumps(pod))
+    assert remove_leftovers(api, namespace, "left", lambda run_id: run_id == runs["left"]) == ["left"]
+    assert remove_leftovers(api, namespace, "other", lambda run_id: True) == []
+    wait_until(lambda: attempt(*launcher, "get", "pod", "left").returncode != 0, 60)
+    kubectl(*launcher, "get", "pod", "awaited", "foreign")
+    kubectl(*launcher, "delete", "pod", "awaited", "foreign", "--grace-period=0", "--force")
+
+
+def test_a_cluster_that_is_silent_stops_no_plan(namespace: str) -> None:
+    from kubernetes.client import ApiClient, Configuration
+
+    nowhere = Configuration(host="http://127.0.0.1:9")
+    nowhere.retries = 0
+    assert remove_leftovers(ApiClient(nowhere), namespace, "left", lambda run_id: True) == []

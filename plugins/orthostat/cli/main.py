@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Airflow asks a step's exit code whether to try it again.
         return os.EX_DATAERR if error.is_final and arguments.command == "step" else 1
     except Exception as error:
-        print(f"error: {_describe_defect(error)}", file=sys.stderr)
+        print(f"error: {describe_defect(error)}", file=sys.stderr)
         if settings.is_debugged():
             traceback.print_exc()
         return os.EX_SOFTWARE
@@ -90,8 +90,8 @@ def _show(result: Any) -> None:
         raise OutputError(f"the result cannot be written ({error.strerror}); nothing reads it") from error
 
 
-def _describe_defect(error: Exception) -> str:
-    """What no part of Orthostat foresaw, and where."""
+def describe_defect(error: Exception) -> str:
+    """What no part of Orthostat foresaw, and where, in words for the user."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     return (
         f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno}); this is a "

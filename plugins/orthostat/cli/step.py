@@ -79,6 +79,12 @@ def plan(arguments: argparse.Namespace) -> Result:
     counts = f"{made.listed} scenes listed, {made.planned} to predict in {len(made.batches)} batches"
     skipped = [f"skipped: {'; '.join(made.problems)}"] if made.problems else []
     note = "; ".join([f"acquired {window}: {counts}", *skipped])
+    if made.planned == 0:
+        from orthostat.steps.settle import settle_run  # zones, and what is released
+
+        settled = settle_run(made)
+        if settled is not None:
+            return {"note": f"{note}; {settled}", "work": [], "unneeded": list(_AFTER_PLAN)}
     return {
         "note": note,
         "work": list(made.batches),
@@ -212,3 +218,5 @@ _RUN_STEPS: dict[str, tuple[Callable[[argparse.Namespace], Result], str]] = {
     "release": (release, "write a new version of the table where figures changed"),
     "gate": (gate, "fail when more scenes failed than the pipeline tolerates"),
 }
+_AFTER_PLAN = [name for name in (*_WORK_STEPS, *_RUN_STEPS) if name != "predict"]
+"""What a run that has nothing to do need not start; `predict` has no batch then."""
