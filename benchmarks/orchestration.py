@@ -9,23 +9,14 @@ to the end of the run as Airflow's database has them; the ratios are those of th
 
 import argparse
 import json
-import os
 import statistics
-import tempfile
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from demo.synthetic.world import write_world
+from benchmarks.local_airflow import BUCKET, JANUARY, ask, describe_pipeline, local_airflow, run
 from orthostat import storage
-from orthostat.local import postgres, services
 from orthostat.local.airflow_client import AirflowClient
-from orthostat.local.environment import environment
 
-ROOT = Path(__file__).parents[1]
-BUCKET = "s3://benchmark"
-WINDOW = {"from": "2024-01-01", "to": "2024-01-31"}
 TO_REACH = {"nothing new / one task": 3, "two scenes / ten tasks": 2}
 PEERS = """
 from airflow.sdk import DAG, BaseOperator
@@ -43,58 +34,32 @@ for name, count in {"one": 1, "ten": 10}.items():
 """
 
 
-def prepare(folder: Path, repeat: int) -> None:
-    """DAG files and a pipeline for each repetition."""
-    for name in ("dags", "pipelines"):
-        (folder / name).mkdir()
-    (folder / "dags/peers.py").write_text(PEERS)
-    (folder / "dags/pipelines.py").symlink_to(ROOT / "dags/pipelines.py")
-    text = (ROOT / "config/pipelines/synthetic.yaml").read_text().replace("s3://orthostat-demo", BUCKET)
-    content: dict[str, Any] = yaml.safe_load(text) | {"schedule": None, "batch_mb": 1000, "publication": {}}
-    # Two of a month's four scenes, without the sample, which is one of whole zones.
-    scenes = content["scenes"] | {"pattern": content["scenes"]["pattern"].replace("A-D", "AB")}
-    del content["sample"]
-    for n in range(repeat):
-        changes = {"name": f"small{n}", "output": f"{BUCKET}/small{n}", "scenes": scenes}
-        (folder / f"pipelines/small{n}.yaml").write_text(yaml.safe_dump(content | changes))
+def small_pipeline(number: int) -> dict[str, Any]:
+    """A pipeline over two of a month's four scenes."""
+    made = describe_pipeline(f"small{number}", batch_mb=1000)
+    scenes = made["scenes"] | {"pattern": made["scenes"]["pattern"].replace("A-D", "AB")}
+    return made | {"scenes": scenes}
 
 
-def upload(folder: Path) -> None:
-    """Scenes, zones and bundle."""
-    write_world(folder)
-    storage.s3().create_bucket(Bucket=BUCKET.removeprefix("s3://"))
-    for path in sorted((folder / "scenes").glob("*_202401*.tif")):
-        storage.upload(path, f"{BUCKET}/synthetic/scenes/{path.name}")
-    storage.upload(folder / "zones.gpkg", f"{BUCKET}/synthetic/zones.gpkg")
-    bundle = ROOT / "demo/synthetic/bundle/synthetic.zip"
-    storage.upload(bundle, f"{BUCKET}/synthetic/bundle/synthetic.zip")
-
-
-def run(client: AirflowClient, local_dir: Path, dag_id: str, days: dict[str, str]) -> float:
+def seconds_of(client: AirflowClient, local_dir: Path, dag_id: str, days: dict[str, str]) -> float:
     """Seconds from trigger to end."""
-    run_id = client.trigger(dag_id, days)
-    state = client.wait_for_run(dag_id, run_id)
-    assert state == "success", client.dag_run(dag_id, run_id).note
+    run_id = run(client, dag_id, days)
     query = "SELECT extract(epoch FROM end_date - queued_at) FROM dag_run WHERE dag_id = %s AND run_id = %s"
-    with postgres.connect(local_dir, "airflow") as connection:
-        row = connection.execute(query, [dag_id, run_id]).fetchone()
-    assert row is not None
-    return float(row[0])
+    return float(ask(local_dir, query, dag_id, run_id)[0][0])
 
 
-def measure(local_dir: Path, repeat: int) -> dict[str, list[float]]:
+def measure(local_dir: Path, client: AirflowClient, repeat: int) -> dict[str, list[float]]:
     """Seconds of each repetition; the first of all, when everything is cold, is not among them."""
-    client = AirflowClient.of(local_dir)
-    for dag_id in ("one", "ten", *(f"small{n}" for n in range(repeat))):
+    for dag_id in ("one", "ten"):
         client.wait_for_dag(dag_id, timeout_s=300)
         client.unpause(dag_id)
-    run(client, local_dir, "one", {})
+    seconds_of(client, local_dir, "one", {})
     found: dict[str, list[float]] = {"one task": [], "nothing new": [], "ten tasks": [], "two scenes": []}
     for n in range(repeat):
-        found["ten tasks"].append(run(client, local_dir, "ten", {}))
-        found["two scenes"].append(run(client, local_dir, f"small{n}", WINDOW))
-        found["one task"].append(run(client, local_dir, "one", {}))
-        found["nothing new"].append(run(client, local_dir, f"small{n}", WINDOW))
+        found["ten tasks"].append(seconds_of(client, local_dir, "ten", {}))
+        found["two scenes"].append(seconds_of(client, local_dir, f"small{n}", JANUARY))
+        found["one task"].append(seconds_of(client, local_dir, "one", {}))
+        found["nothing new"].append(seconds_of(client, local_dir, f"small{n}", JANUARY))
     return found
 
 
@@ -103,18 +68,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeat", type=int, default=5)
     repeat = parser.parse_args().repeat
-    with tempfile.TemporaryDirectory(prefix="orthostat-") as name:
-        folder, local_dir = Path(name), Path(name) / "local"
-        prepare(folder, repeat)
-        os.environ["ORTHOSTAT_PIPELINES_DIR"] = str(folder / "pipelines")
-        os.environ["ORTHOSTAT_DAGS_DIR"] = str(folder / "dags")
-        try:
-            services.start(local_dir)
-            os.environ |= environment(local_dir)
-            upload(folder / "world")
-            found = measure(local_dir, repeat)
-        finally:
-            services.stop(local_dir)
+    with local_airflow([small_pipeline(n) for n in range(repeat)], {"peers.py": PEERS}) as (
+        local_dir,
+        client,
+    ):
+        for path in sorted((local_dir.parent / "world/scenes").glob("*_202401*.tif")):
+            storage.upload(path, f"{BUCKET}/synthetic/scenes/{path.name}")
+        found = measure(local_dir, client, repeat)
     medians = {name: statistics.median(seconds) for name, seconds in found.items()}
     ratios = {
         "nothing new / one task": medians["nothing new"] / medians["one task"],

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any
 
 from airflow.sdk import Param
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowRuntimeError
 
+from orthostat.cluster.leftovers import remove_leftovers
+from orthostat.cluster.preflight import check_cluster
 from orthostat.errors import ConfigurationError, OrthostatError
 from orthostat.pipelines.config import Pipeline
 from orthostat.pipelines.resources import Resources
@@ -14,6 +17,7 @@ from orthostat.pipelines.window import Window, resolve_window
 from orthostat_airflow.notes import NOTE
 from orthostat_airflow.step import Step
 
+_OVER = {"success", "failed"}
 FORM = {
     "from": Param(
         None,
@@ -59,6 +63,8 @@ class PlanStep(Step):
             self.arguments += ["--start", window.start.isoformat(), "--end", window.end.isoformat()]
             if context["params"]["re_predict"]:
                 self.arguments.append("--re-predict")
+            if self.cluster is not None:
+                remove_pods(self.cluster, context)
             batches = super().execute(context)
             if batches and self.cluster is not None:
                 require_cluster(self.cluster)
@@ -68,22 +74,40 @@ class PlanStep(Step):
         return batches
 
 
+def remove_pods(resources: Resources, context: Any) -> None:
+    """Remove what runs of this DAG left that are over, and this run before it was cleared."""
+    run, ti = context["dag_run"], context["ti"]
+
+    @cache
+    def is_over(run_id: str) -> bool:
+        if run_id == run.run_id:  # its first step is this one: nobody waits for a pod of it yet
+            return True
+        try:
+            return ti.get_dagrun_state(run.dag_id, run_id) in _OVER
+        except AirflowRuntimeError:
+            return False  # of another Airflow, as far as is known here
+
+    remove_leftovers(cluster_api(), resources.namespace, run.dag_id, is_over)
+
+
 def require_cluster(resources: Resources) -> None:
     """Raises ConfigurationError when the cluster would refuse the pods, ClusterError when it is silent."""
+    problems = check_cluster(cluster_api(), resources)
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+
+
+def cluster_api() -> Any:
+    """The cluster's `ApiClient`, by Airflow's connection. Raises ConfigurationError where there is none."""
     from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
     from kubernetes.config import ConfigException
 
-    from orthostat.cluster.preflight import check_cluster
-
     try:
-        api = KubernetesHook(conn_id=KubernetesHook.default_conn_name).api_client
+        return KubernetesHook(conn_id=KubernetesHook.default_conn_name).api_client
     except ConfigException as error:
         raise ConfigurationError(
             f"no cluster is known here ({error}); set the connection '{KubernetesHook.default_conn_name}'"
         ) from error
-    problems = check_cluster(api, resources)
-    if problems:
-        raise ConfigurationError("\n".join(problems))
 
 
 def run_window(context: Mapping[str, Any], lookback_days: int) -> Window:

@@ -8,8 +8,8 @@ from airflow.listeners import hookimpl
 from airflow.models.dagrun import DagRun, DagRunNote
 from airflow.models.taskinstance import TaskInstance, TaskInstanceNote
 from airflow.models.xcom import XComModel
-from airflow.utils.state import DagRunState
-from sqlalchemy import Connection, event, select
+from airflow.utils.state import DagRunState, TaskInstanceState
+from sqlalchemy import Connection, and_, event, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import object_session
 
@@ -84,10 +84,23 @@ def _is_by_hand(connection: Connection, dag_run_id: int) -> bool:
 
 
 def _said(connection: Connection, dag_run_id: int) -> Sequence[Any]:
-    """Everything that the run's steps have said so far, as it was said."""
+    """Everything that the run's steps have said so far, as it was said.
+
+    What a task said before its run was cleared stays in the database where it is skipped this time.
+    """
     columns = (XComModel.key, XComModel.task_id, XComModel.value)
-    wanted = XComModel.dag_run_id == dag_run_id, XComModel.key.in_([NOTE, PROGRESS, PLANNED])
-    return connection.execute(select(*columns).where(*wanted).order_by(XComModel.timestamp)).all()
+    names = ("dag_id", "run_id", "task_id", "map_index")
+    its_task = and_(*(getattr(XComModel, name) == getattr(TaskInstance, name) for name in names))
+    wanted = (
+        XComModel.dag_run_id == dag_run_id,
+        XComModel.key.in_([NOTE, PROGRESS, PLANNED]),
+        or_(
+            TaskInstance.state.is_(None),
+            TaskInstance.state.not_in([TaskInstanceState.SKIPPED, TaskInstanceState.REMOVED]),
+        ),
+    )
+    found = select(*columns).join(TaskInstance, its_task).where(*wanted).order_by(XComModel.timestamp)
+    return connection.execute(found).all()
 
 
 def _sentences(said: Sequence[Any]) -> list[str]:

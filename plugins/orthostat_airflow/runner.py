@@ -6,7 +6,6 @@ from typing import Any
 
 from orthostat.pipelines.config import Pipeline
 from orthostat.pipelines.load import load_predict_image
-from orthostat_airflow.process import ProcessStep
 from orthostat_airflow.step import Step
 
 _CORES = len(os.sched_getaffinity(0))
@@ -36,10 +35,8 @@ def heavy_step(task_id: str, pipeline: Pipeline, work: Any, *, option: str, **kw
     bundle = ["--sha256", pipeline.model.sha256] if task_id == "predict" else []
     arguments = work.map(lambda uri: ["step", task_id, option, uri, *bundle])
     if pipeline.runner == "process":
-        kwargs["max_active_tis_per_dag"] = _CORES
-        return ProcessStep.partial(task_id=task_id, threads=1, **PROCESS_RETRIES, **kwargs).expand(
-            arguments=arguments
-        )
+        kwargs |= {**PROCESS_RETRIES, "max_active_tis_per_dag": _CORES}
+        return Step.partial(task_id=task_id, threads=1, **kwargs).expand(arguments=arguments)
     from orthostat_airflow.pod import mapped_pod_step  # the Kubernetes client takes seconds to import
 
     return mapped_pod_step(task_id, pipeline.resources, **kwargs).expand(arguments=arguments)
@@ -49,7 +46,7 @@ def single_step(task_id: str, arguments: list[str]) -> Any:
     """A prediction outside any pipeline, where defaults.yaml says."""
     place = load_predict_image()
     if place.runner == "process":
-        return ProcessStep(task_id=task_id, arguments=arguments, **PROCESS_RETRIES)
+        return Step(task_id=task_id, arguments=arguments, **PROCESS_RETRIES)
     from orthostat_airflow.pod import pod_step
 
     return pod_step(task_id, place.resources, arguments)

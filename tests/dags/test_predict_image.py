@@ -7,7 +7,7 @@ import yaml
 from airflow.sdk.exceptions import ParamValidationError
 
 from orthostat_airflow.predict_image import predict_image_dag
-from orthostat_airflow.step import step_environment
+from orthostat_airflow.step import Step
 from tests.dags.conftest import write_pipeline
 
 DIGEST = "ab" * 32
@@ -63,5 +63,5 @@ def test_a_step_sees_what_it_needs_and_nothing_of_the_scheduler(monkeypatch) -> 
         *((["step", step], storage) for step in ("predict", "verify", "compose", "estimate", "gate")),
         *((["step", step], storage | database) for step in ("plan", "judge", "release")),
     ]:
-        environment = step_environment(arguments)
+        environment = Step(task_id="any", arguments=arguments)._environment()
         assert {name for name, value in environment.items() if value == "secret"} == seen, arguments

@@ -1,5 +1,6 @@
 """The pipeline in a real Airflow: by hand, as a backfill, at night, killed, and with nothing to list."""
 
+import contextlib
 import csv
 import io
 import os
@@ -19,6 +20,7 @@ import yaml
 from demo.synthetic.world import write_world
 from orthostat import storage
 from orthostat.local import database_users, postgres
+from orthostat.local.services import status
 from orthostat.pipelines.load import load_pipeline
 from tests.integration.conftest import Services
 from tests.integration.story import Story
@@ -95,26 +97,31 @@ def test_a_process_killed_in_a_batch_is_retried_and_the_table_is_the_same_to_the
     forget_releases(postgres.url(services.local_dir, "orthostat"))
     database_users.make(services.local_dir)
     run_id = services.client.trigger("synthetic", JANUARY)
-    process = wait_for_predict_process()
+    model = wait_for_model(services)
+    task = model.parent()
+    assert task is not None
     while count_items(story) == 0:
-        assert process.is_running(), "predict ended before its first scene"
+        assert model.is_running(), "predict ended before its first scene"
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
+    os.kill(task.pid, signal.SIGKILL)
+    model.wait(timeout=60)
     assert services.client.wait_for_run("synthetic", run_id) == "success"
     tries = {t.task_id: t.try_number for t in services.client.task_instances("synthetic", run_id)}
     assert tries["predict"] == 2
     assert story.csv() == undisturbed
 
 
-def wait_for_predict_process() -> psutil.Process:
+def wait_for_model(services: Services) -> psutil.Process:
+    pids = {service.name: service.pid for service in status(services.local_dir)}
+    scheduler = psutil.Process(pids["scheduler"])
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
-        for process in psutil.process_iter(["cmdline"]):
-            command = process.info["cmdline"] or [""]
-            if command[-6:-3] == ["step", "predict", "--batch"] and command[-3].startswith(BUCKET):
-                return process
+        for process in scheduler.children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if process.cmdline()[1:3] == ["-m", "orthostat.prediction.child"]:
+                    return process
         time.sleep(0.1)
-    raise AssertionError("no predict process was started")
+    raise AssertionError("no model was started")
 
 
 def test_one_backfill_makes_one_series_by_acquisition_date(services: Services, world: Path) -> None:
@@ -151,18 +158,34 @@ def test_one_backfill_makes_one_series_by_acquisition_date(services: Services, w
     cleared = services.client.dag_run("series", runs[0].run_id).note or ""
     assert "4 scenes listed, 0 to predict" in cleared
     assert " failed: " not in cleared
+    assert "release: release" not in cleared  # as it said the first time
     states = {(t.task_id, t.state) for t in services.client.task_instances("series", runs[0].run_id)}
     assert not [one for one in states if one[1] not in {"success", "skipped", "removed"}]
     assert story.csv() == series
 
-    note = run_by_hand(services, "series", **{"from": "2024-01-01", "to": "2024-03-31"})
+    run_id = services.client.trigger("series", {"from": "2024-01-01", "to": "2024-03-31"})
+    assert services.client.wait_for_run("series", run_id) == "success"
+    note = services.client.dag_run("series", run_id).note or ""
     assert "12 scenes listed, 0 to predict" in note
     assert "nothing to release: no period changed" in note
+    started = [t.task_id for t in services.client.task_instances("series", run_id) if t.state == "success"]
+    assert started == ["plan"]
     assert story.csv() == series
     note = run_by_hand(services, "series", **{**JANUARY, "re_predict": True})
     assert "4 scenes listed, 4 to predict" in note
     assert "nothing to release" in note
     assert story.csv() == series
+
+
+def test_what_tasks_need_is_loaded_once_and_by_the_scheduler(services: Services, world: Path) -> None:
+    said = "modules for all tasks"
+    scheduler, api = (services.local_dir / "logs" / f"{name}.log" for name in ("scheduler", "api-server"))
+    assert scheduler.read_text().count(said) == 1
+    assert said not in api.read_text()
+    write_pipeline(services, "loaded")
+    run_id = services.client.trigger("loaded", JANUARY)
+    assert services.client.wait_for_run("loaded", run_id) == "success"
+    assert said not in services.client.task_log("loaded", run_id, "plan")
 
 
 def test_a_nightly_run_looks_back_and_finds_a_late_arrival(services: Services, world: Path) -> None:

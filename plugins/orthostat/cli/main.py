@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s", force=True)
     logging.getLogger("orthostat").setLevel(logging.INFO)
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _end)
+        signal.signal(signal.SIGTERM, end)
     remove_leftovers()
     try:
         _show(arguments.run(arguments))
@@ -99,7 +99,7 @@ def describe_defect(error: Exception) -> str:
     )
 
 
-def _end(number: int, frame: FrameType | None) -> None:
+def end(number: int, frame: FrameType | None) -> None:
     """Leave by way of every `finally`; at once where a thread, such as a download, would be waited for."""
     timer = threading.Timer(_GRACE_SECONDS, scratch.leave, (128 + number,))
     timer.daemon = True

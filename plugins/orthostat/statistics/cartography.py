@@ -37,7 +37,9 @@ def dump_png(figure: Figure) -> bytes:
     Labels of zones that would lie on one another are left out, those of smaller zones first.
     """
     FigureCanvasAgg(figure)
+    figure.set_dpi(_DPI)
     figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # it is laid out; writing would do so once more
     for axis in figure.axes:
         _hide_collisions(axis)
     buffer = io.BytesIO()
