@@ -146,6 +146,29 @@ def test_users_who_could_do_more_are_refused(folder: Path) -> None:
         database_users.make(folder)
 
 
+@pytest.mark.parametrize(
+    "there", [["CREATE DATABASE airflow"], ["CREATE ROLE airflow LOGIN PASSWORD 'of another Airflow'"]]
+)
+def test_another_airflow_on_a_given_server_is_left_alone(folder: Path, there: list[str]) -> None:
+    services.start_postgres(folder)
+    owner = postgres.url(folder, "postgres")
+    execute(owner, *there)
+    with pytest.raises(ServiceError, match=r"not of Orthostat: another Airflow may work with it; give a"):
+        make_on_given(folder / "given", owner)
+    with psycopg.connect(owner) as connection:
+        (known,) = connection.execute(
+            "SELECT (SELECT count(*) FROM pg_database WHERE datname = 'orthostat') "
+            "+ (SELECT count(*) FROM pg_roles WHERE rolname = 'statisticians')"
+        ).fetchone() or (None,)
+    assert known == 0
+
+
+def test_a_given_server_is_known_again(folder: Path) -> None:
+    services.start_postgres(folder)
+    for _ in range(2):
+        make_on_given(folder / "given", postgres.url(folder, "postgres"))
+
+
 def test_an_owner_who_may_not_make_users_is_told_what_is_missing(folder: Path) -> None:
     services.start_postgres(folder)
     execute(postgres.url(folder, "postgres"), "CREATE ROLE small LOGIN PASSWORD 'x'")

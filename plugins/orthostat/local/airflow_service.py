@@ -55,7 +55,7 @@ def write_password(local_dir: Path) -> None:
 
 def migrate(local_dir: Path) -> None:
     """Make or upgrade Airflow's tables, once for each version of Airflow: the database remembers which."""
-    mark = f"migrated by Airflow {importlib.metadata.version('apache-airflow-core')}"
+    mark = f"{postgres.MIGRATED} {importlib.metadata.version('apache-airflow-core')}"
     query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'airflow'"
     with postgres.connect(local_dir) as connection:
         if connection.execute(query).fetchone() == (mark,):

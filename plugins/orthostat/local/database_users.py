@@ -6,15 +6,24 @@ import psycopg
 
 from orthostat.errors import ServiceError
 from orthostat.local import configuration, postgres
+from orthostat.statistics import AIRFLOW, READER, WORKER
 from orthostat.statistics.users import AIRFLOW_DATABASE, make_users
 
 
 def make(local_dir: Path) -> None:
     """Make or upgrade the tables of the statistics, both databases and their users; may be run again.
 
-    Raises ServiceError when the user of a server that was given may not make databases, ReleaseError when it
-    may not make users.
+    Raises ServiceError when a server that was given is another Airflow's, or its user may not make databases,
+    ReleaseError when it may not make users.
     """
+    chosen = configuration.read(local_dir)
+    users = (AIRFLOW, WORKER, READER)
+    if chosen.postgres is not None and postgres.has_foreign(local_dir, AIRFLOW_DATABASE, users):
+        raise ServiceError(
+            f"the server of --postgres has a database or user called {AIRFLOW_DATABASE} (or one of the users "
+            f"{WORKER}, {READER}) that is not of Orthostat: another Airflow may work with it; give a server "
+            "of its own, or rename them there"
+        )
     for name in (AIRFLOW_DATABASE, "orthostat"):
         try:
             postgres.ensure_database(local_dir, name)
@@ -24,4 +33,4 @@ def make(local_dir: Path) -> None:
                 "CREATEDB and CREATEROLE, or another user"
             ) from error
     owner = postgres.url(local_dir, "orthostat", "psycopg")
-    make_users(owner, configuration.read(local_dir).database_passwords)
+    make_users(owner, chosen.database_passwords)

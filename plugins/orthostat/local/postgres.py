@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 
 import psutil
 import psycopg
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Identifier, Literal
 
 from orthostat.errors import ServiceError
 from orthostat.local import configuration
@@ -28,6 +28,8 @@ from orthostat.local.process import Program, run_as, wait_for_end
 _SOCKET_PATH_MAX = 100
 """Characters; the kernel's limit is 104 to 108."""
 _UNPRIVILEGED = "nobody"
+MADE, MIGRATED = "made by Orthostat", "migrated by Airflow"
+"""How the comment of a database of ours begins."""
 _HBA_FILE = "with_passwords.conf"
 """Not the pg_hba.conf that initdb makes, which trusts everybody."""
 
@@ -149,6 +151,18 @@ def ensure_database(local_dir: Path, name: str) -> None:
     with connect(local_dir) as connection:
         if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
             connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+            connection.execute(SQL("COMMENT ON DATABASE {} IS {}").format(Identifier(name), Literal(MADE)))
+
+
+def has_foreign(local_dir: Path, database: str, users: Sequence[str]) -> bool:
+    """Whether the server has a database of that name, or users without it, that Orthostat did not make."""
+    comment = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
+    with connect(local_dir) as connection:
+        found = connection.execute(comment, [database]).fetchone()
+        if found is not None:
+            return found[0] is None or not str(found[0]).startswith((MADE, MIGRATED))
+        there = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = ANY(%s)", [list(users)])
+        return there.fetchone() is not None
 
 
 def _user() -> str | None:
