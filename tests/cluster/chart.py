@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tests.cluster.components import API_SERVER, PORT, SCHEDULER, Component
+from tests.cluster.components import API_SERVER, PORT, SCHEDULER, WORKER, Component
 
 HOME = "/opt/airflow"
 
@@ -131,6 +131,7 @@ class Chart:
             }
         return [
             *values["env"],
+            *self.component_env(component),
             *({"name": name, "value": value} for name, value in api_server.items()),
             {"name": "AIRFLOW_HOME", "value": HOME},
             *(
@@ -139,10 +140,24 @@ class Chart:
             ),
         ]
 
+    def component_env(self, component: Component) -> list[dict[str, Any]]:
+        """The variables that the values give to this component alone."""
+        own = (
+            self.values["workers"]["celery"]
+            if component is WORKER
+            else self.values.get(_key(component.name), {})
+        )
+        variables: list[dict[str, Any]] = own.get("env", [])
+        return variables
+
     def _resources(self, name: str) -> dict[str, Any]:
         """The limits of the values; the requests of a test's small node."""
-        keys = {"api-server": "apiServer", "dag-processor": "dagProcessor", "worker": "workers"}
-        given = self.values.get(keys.get(name, name), {}).get("resources", {})
+        given = self.values.get(_key(name), {}).get("resources", {})
         return {"requests": {"cpu": "50m", "memory": "64Mi"}} | {
             k: v for k, v in given.items() if k == "limits"
         }
+
+
+def _key(name: str) -> str:
+    """Of a component's values."""
+    return {"api-server": "apiServer", "dag-processor": "dagProcessor", "worker": "workers"}.get(name, name)

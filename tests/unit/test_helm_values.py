@@ -11,6 +11,17 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
+from tests.cluster.chart import Chart
+from tests.cluster.components import (
+    API_SERVER,
+    DAG_PROCESSOR,
+    MIGRATIONS,
+    SCHEDULER,
+    TRIGGERER,
+    WORKER,
+    Component,
+)
+
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "tests/data/airflow-chart-1.22.0/values.schema.json").read_text())
 
@@ -97,6 +108,24 @@ def test_nothing_is_claimed_generated_or_allowed_unasked(values: dict[str, Any])
     assert values["allowPodLaunching"] is False
     assert values["createUserJob"]["enabled"] is False
     assert values["migrateDatabaseJob"]["useHelmHooks"] is False
+
+
+@pytest.mark.parametrize(("values", "runs_steps"), [(LOCAL, SCHEDULER), (CELERY, WORKER)])
+def test_who_runs_steps_alone_has_the_address_of_the_statistics(
+    values: dict[str, Any], runs_steps: Component
+) -> None:
+    chart = Chart("airflow", "image", values)
+    components = [API_SERVER, SCHEDULER, DAG_PROCESSOR, TRIGGERER, MIGRATIONS]
+    components += [WORKER] if runs_steps is WORKER else []
+    known = {
+        component.name: "ORTHOSTAT_DATABASE_URL" in json.dumps(chart.render_pod(component))
+        for component in components
+    }
+    assert known == {component.name: component is runs_steps for component in components}
+    [variable] = chart.component_env(runs_steps)
+    secret = yaml.safe_load((ROOT / "config/helm/secret.example.yaml").read_text())
+    assert variable["valueFrom"]["secretKeyRef"]["name"] == secret["metadata"]["name"]
+    assert variable["valueFrom"]["secretKeyRef"]["key"] in secret["stringData"]
 
 
 def test_rights_go_to_the_accounts_that_the_chart_makes() -> None:
