@@ -212,6 +212,8 @@ def test_an_empty_archive_is_said_in_the_run_note_and_in_the_log(services: Servi
     said = f"there is no object under {BUCKET}/nowhere/; check 'scenes.uri'"
     assert f"plan failed: {said}" in (services.client.dag_run("empty", run_id).note or "")
     assert said in services.client.task_log("empty", run_id, "plan")
+    # Nothing that follows hopes for a plan.
+    assert max(task.try_number for task in services.client.task_instances("empty", run_id)) == 1
 
 
 def test_a_pipeline_file_with_a_typo_is_a_dag_that_says_so(services: Services, world: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orthostat import storage
-from orthostat.errors import SceneError
+from orthostat.errors import ConfigurationError, SceneError
 from orthostat.judgement.verify import verify
 from orthostat.pipelines.window import Window, window_of_days
 from orthostat.planning.manifest import read_batch, write_manifest
@@ -117,6 +117,10 @@ def test_plan_leaves_out_what_is_committed_and_takes_replaced_images(s3_bucket: 
     upload(s3_bucket, "A_20240105.tif", size=11)
     assert [scene.scene_id for scene in make_plan(pipeline, "run 4", JANUARY).scenes()] == ["A_20240105"]
     assert read_plan(pipeline.output, "run 1") == plan
+    with pytest.raises(
+        ConfigurationError, match=r"run 'never' has no plan .*; see what its step 'plan' says"
+    ):
+        read_plan(pipeline.output, "never")
 
 
 def test_another_model_or_option_predicts_again(s3_bucket: str) -> None:

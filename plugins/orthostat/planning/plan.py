@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict
 
 from orthostat import storage
-from orthostat.errors import StorageError, name_some
+from orthostat.errors import ConfigurationError, name_some
 from orthostat.layout import Layout
 from orthostat.pipelines.config import Pipeline
 from orthostat.pipelines.window import Window, periods_in
@@ -102,10 +102,10 @@ def make_plan(pipeline: Pipeline, run_id: str, window: Window, *, is_repredicted
 
 
 def read_plan(root: str, run_id: str) -> Plan:
-    """The plan of a run. Raises StorageError when the run made none."""
+    """The plan of a run. Raises ConfigurationError when the run made none."""
     uri = Layout(root).plan(run_id)
     if not storage.exists(uri):
-        raise StorageError(f"run '{run_id}' has no plan ({uri}); see what its step 'plan' says")
+        raise ConfigurationError(f"run '{run_id}' has no plan ({uri}); see what its step 'plan' says")
     return Plan.model_validate(storage.read_json(uri))
 
 
