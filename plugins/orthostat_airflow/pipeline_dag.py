@@ -64,7 +64,8 @@ def pipeline_dag(pipeline: Pipeline) -> DAG:
         release = worker_step("release", pipeline, trigger_rule=TriggerRule.NONE_FAILED)
         gate = worker_step("gate", pipeline)
         [plan, predict] >> verify
-        verify >> judge >> compose >> tabulate >> estimate >> release >> gate
+        # A plan that failed is no success, whatever the others make of it.
+        [plan, verify >> judge >> compose >> tabulate >> estimate >> release] >> gate
     return dag
 
 

@@ -1,5 +1,6 @@
 """The first step of a run: resolves the run's window, then plans."""
 
+import logging
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from functools import cache
@@ -18,6 +19,9 @@ from orthostat_airflow.notes import NOTE
 from orthostat_airflow.step import Step
 
 _OVER = {"success", "failed"}
+_ACTIVE = {"scheduled", "queued", "running", "deferred", "up_for_retry", "restarting"}
+_LAST = "gate"
+_log = logging.getLogger(__name__)
 FORM = {
     "from": Param(
         None,
@@ -51,6 +55,7 @@ class PlanStep(Step):
             arguments=["step", "plan", "--pipeline", pipeline.name, "--run-id", "{{ run_id }}"], **kwargs
         )
         self.lookback_days = pipeline.lookback_days
+        self.results_uri = pipeline.output
         self.cluster = pipeline.resources if pipeline.runner == "kubernetes" else None
 
     def execute(self, context: Any) -> Any:
@@ -58,14 +63,21 @@ class PlanStep(Step):
 
         A window that cannot be resolved, or pods that would be refused, fail the task at once.
         """
+        run = context["dag_run"]
+        before = states_of(context["ti"], run.dag_id, run.run_id)
         try:
             window = run_window(context, self.lookback_days)
             self.arguments += ["--start", window.start.isoformat(), "--end", window.end.isoformat()]
             if context["params"]["re_predict"]:
                 self.arguments.append("--re-predict")
             if self.cluster is not None:
-                remove_pods(self.cluster, context)
+                remove_pods(self.cluster, self.results_uri, context, before)
             batches = super().execute(context)
+            if before.get(_LAST) == "skipped" and _LAST not in self.unneeded:
+                raise ConfigurationError(
+                    "an earlier try of this step found nothing to do and skipped all others; now there "
+                    "is something: clear the run with all that follows"
+                )
             if batches and self.cluster is not None:
                 require_cluster(self.cluster)
         except OrthostatError as error:
@@ -74,20 +86,33 @@ class PlanStep(Step):
         return batches
 
 
-def remove_pods(resources: Resources, context: Any) -> None:
-    """Remove what runs of this DAG left that are over, and this run before it was cleared."""
+def states_of(ti: Any, dag_id: str, run_id: str) -> dict[str, str | None]:
+    """The states of a run's tasks, by task id, and index where one is mapped."""
+    found: dict[str, str | None] = ti.get_task_states(dag_id=dag_id, run_ids=[run_id]).get(run_id, {})
+    return found
+
+
+def remove_pods(resources: Resources, output: str, context: Any, states: Mapping[str, str | None]) -> None:
+    """Remove what runs of this DAG left that are over, and this run before it was cleared.
+
+    `states` are those of this run's tasks. Whatever goes wrong is logged: the next run comes by, too.
+    """
     run, ti = context["dag_run"], context["ti"]
+    is_awaited = any(state in _ACTIVE for task_id, state in states.items() if task_id != ti.task_id)
 
     @cache
     def is_over(run_id: str) -> bool:
-        if run_id == run.run_id:  # its first step is this one: nobody waits for a pod of it yet
-            return True
+        if run_id == run.run_id:  # its first step is this one, and was perhaps cleared alone
+            return not is_awaited
         try:
             return ti.get_dagrun_state(run.dag_id, run_id) in _OVER
         except AirflowRuntimeError:
             return False  # of another Airflow, as far as is known here
 
-    remove_leftovers(cluster_api(), resources.namespace, run.dag_id, is_over)
+    try:
+        remove_leftovers(cluster_api(), resources.namespace, run.dag_id, output, is_over)
+    except Exception:
+        _log.exception("pods that earlier runs may have left cannot be looked for")
 
 
 def require_cluster(resources: Resources) -> None:

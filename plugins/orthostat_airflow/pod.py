@@ -13,7 +13,6 @@ from urllib3.exceptions import HTTPError
 
 from orthostat.cluster.diagnosis import Diagnosis
 from orthostat.cluster.endings import explain_end
-from orthostat.cluster.leftovers import RUN
 from orthostat.cluster.pod import predict_pod, stats_pod
 from orthostat.cluster.preflight import answered
 from orthostat.cluster.refusals import explain_refusal
@@ -200,7 +199,6 @@ def _defaults(task_id: str, resources: Resources) -> dict[str, Any]:
         "namespace": resources.namespace,
         "image": pod["spec"]["containers"][0]["image"],
         "pod_template_dict": pod,
-        "annotations": {RUN: "{{ run_id }}"},
         "backfill_priority_class": resources.backfill_priority_class,
         "termination_message_policy": "FallbackToLogsOnError",
         "automount_service_account_token": False,

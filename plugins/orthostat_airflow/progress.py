@@ -20,8 +20,11 @@ class Progress(logging.Handler):
         self._told = time.monotonic()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Read a line."""
+        """Read a line. That it cannot be told stops no work."""
         progress = read_progress(record.getMessage())
         if progress and (time.monotonic() - self._told > _TELL_S or progress["done"] == progress["of"]):
-            self._ti.xcom_push(PROGRESS, progress)
             self._told = time.monotonic()
+            try:
+                self._ti.xcom_push(PROGRESS, progress)
+            except Exception:
+                self.handleError(record)

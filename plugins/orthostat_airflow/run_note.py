@@ -17,6 +17,8 @@ from orthostat_airflow.notes import NOTE, PLANNED, PROGRESS, tell_progress
 
 _MOST = 1000
 """Longest note that Airflow stores, in characters."""
+_STEPS = ("Step", "PlanStep")
+"""The operators of steps that run where Airflow does."""
 _log = logging.getLogger(__name__)
 
 
@@ -37,8 +39,9 @@ def write_note(dag_run: Any) -> None:
     session = object_session(dag_run)
     if session is None:
         return
+    session.flush()
     connection = session.connection()
-    lines = _sentences(_said(connection, dag_run.id))
+    lines = [*_tell_silent(connection, dag_run), *_sentences(_said(connection, dag_run.id))]
     if lines and not _is_by_hand(connection, dag_run.id):
         dag_run.note = _joined(lines)
 
@@ -86,7 +89,8 @@ def _is_by_hand(connection: Connection, dag_run_id: int) -> bool:
 def _said(connection: Connection, dag_run_id: int) -> Sequence[Any]:
     """Everything that the run's steps have said so far, as it was said.
 
-    What a task said before its run was cleared stays in the database where it is skipped this time.
+    What a task said before its run was cleared stays in the database where it is skipped this time; a task
+    is skipped also when its run is marked failed while it waits for another try.
     """
     columns = (XComModel.key, XComModel.task_id, XComModel.value)
     names = ("dag_id", "run_id", "task_id", "map_index")
@@ -97,10 +101,33 @@ def _said(connection: Connection, dag_run_id: int) -> Sequence[Any]:
         or_(
             TaskInstance.state.is_(None),
             TaskInstance.state.not_in([TaskInstanceState.SKIPPED, TaskInstanceState.REMOVED]),
+            XComModel.timestamp >= DagRun.queued_at,
         ),
     )
-    found = select(*columns).join(TaskInstance, its_task).where(*wanted).order_by(XComModel.timestamp)
+    found = (
+        select(*columns)
+        .join(TaskInstance, its_task)
+        .join(DagRun, DagRun.id == XComModel.dag_run_id)
+        .where(*wanted)
+        .order_by(XComModel.timestamp)
+    )
     return connection.execute(found).all()
+
+
+def _tell_silent(connection: Connection, dag_run: Any) -> list[str]:
+    """A word for each step that failed without one: whoever is killed says nothing."""
+    of_run = TaskInstance.dag_id == dag_run.dag_id, TaskInstance.run_id == dag_run.run_id
+    failed = select(TaskInstance.task_id).where(
+        *of_run, TaskInstance.state == TaskInstanceState.FAILED, TaskInstance.operator.in_(_STEPS)
+    )
+    spoke = select(XComModel.task_id).where(
+        XComModel.dag_run_id == dag_run.id, XComModel.key == NOTE, XComModel.timestamp >= dag_run.queued_at
+    )
+    return [
+        f"{task_id} failed: its process was ended before it could say why, as when memory runs out; see its "
+        "log, and the machine's"
+        for task_id in connection.scalars(failed.where(TaskInstance.task_id.not_in(spoke)).distinct())
+    ]
 
 
 def _sentences(said: Sequence[Any]) -> list[str]:

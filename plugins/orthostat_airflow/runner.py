@@ -4,6 +4,7 @@ import os
 from datetime import timedelta
 from typing import Any
 
+from orthostat.cluster.leftovers import OUTPUT, RUN
 from orthostat.pipelines.config import Pipeline
 from orthostat.pipelines.load import load_predict_image
 from orthostat_airflow.step import Step
@@ -39,7 +40,10 @@ def heavy_step(task_id: str, pipeline: Pipeline, work: Any, *, option: str, **kw
         return Step.partial(task_id=task_id, threads=1, **kwargs).expand(arguments=arguments)
     from orthostat_airflow.pod import mapped_pod_step  # the Kubernetes client takes seconds to import
 
-    return mapped_pod_step(task_id, pipeline.resources, **kwargs).expand(arguments=arguments)
+    marks = {RUN: "{{ run_id }}", OUTPUT: pipeline.output}
+    return mapped_pod_step(task_id, pipeline.resources, annotations=marks, **kwargs).expand(
+        arguments=arguments
+    )
 
 
 def single_step(task_id: str, arguments: list[str]) -> Any:

@@ -41,6 +41,7 @@ class Step(BaseOperator):
         super().__init__(**kwargs)
         self.arguments = list(arguments)
         self.threads = threads
+        self.unneeded: list[str] = []
 
     def execute(self, context: Any) -> Any:
         """Run the step; raises AirflowException with its message when it fails."""
@@ -50,12 +51,14 @@ class Step(BaseOperator):
             ti.xcom_push(NOTE, f"{self.task_id}: {result['note']}")
         if result.get("planned"):
             ti.xcom_push(PLANNED, result["planned"])
-        if result.get("unneeded"):
-            skip_steps(result["unneeded"])
+        self.unneeded = result.get("unneeded") or []
+        if self.unneeded:
+            skip_steps(self.unneeded)
         return result.get("work")
 
     def on_kill(self) -> None:
         """Leave by way of every `finally` when the task is marked failed or cleared: models end with it."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would break off what the first began
         end(signal.SIGTERM, None)
 
     def _run(self, ti: Any) -> Mapping[str, Any]:
@@ -101,10 +104,13 @@ def skip_steps(task_ids: Sequence[str]) -> None:
 @contextmanager
 def _read_by(handler: logging.Handler) -> Iterator[None]:
     log = logging.getLogger("orthostat")
+    level = log.level
     log.addHandler(handler)
+    log.setLevel(logging.INFO)  # as the command line does; whatever Airflow's own level is
     try:
         yield
     finally:
+        log.setLevel(level)
         log.removeHandler(handler)
 
 

@@ -13,7 +13,7 @@ from unittest.mock import MagicMock, patch
 import pytest
 import yaml
 
-from orthostat.cluster.leftovers import RUN, remove_leftovers
+from orthostat.cluster.leftovers import OUTPUT, RUN, remove_leftovers
 from orthostat.pipelines.resources import Resources
 from tests.cluster.cluster import needs_cluster
 from tests.cluster.kubectl import attempt, kubectl, wait_until
@@ -206,11 +206,15 @@ def test_what_runs_that_are_over_have_left_is_removed(namespace: str, launcher: 
     runs = {"left": "manual__2026-11-29T10:00:00+00:00", "awaited": "backfill", "foreign": None}
     for name, run_id in runs.items():
         pod = pod_of_airflow(name, spot=False, gpu=0)
-        annotations = {RUN: run_id} if run_id else {}
+        annotations = {RUN: run_id, OUTPUT: "s3://b/out"} if run_id else {}
         pod["metadata"] |= {"labels": labels, "annotations": annotations}
         kubectl(*launcher, "create", "-f", "-", given=json.dumps(pod))
-    assert remove_leftovers(api, namespace, "left", lambda run_id: run_id == runs["left"]) == ["left"]
-    assert remove_leftovers(api, namespace, "other", lambda run_id: True) == []
+
+    def remove(dag_id: str, output: str) -> list[str]:
+        return remove_leftovers(api, namespace, dag_id, output, lambda run_id: run_id == runs["left"])
+
+    assert remove("left", "s3://b/of-another-airflow") == remove("other", "s3://b/out") == []
+    assert remove("left", "s3://b/out") == ["left"]
     wait_until(lambda: attempt(*launcher, "get", "pod", "left").returncode != 0, 60)
     kubectl(*launcher, "get", "pod", "awaited", "foreign")
     kubectl(*launcher, "delete", "pod", "awaited", "foreign", "--grace-period=0", "--force")
@@ -221,4 +225,4 @@ def test_a_cluster_that_is_silent_stops_no_plan(namespace: str) -> None:
 
     nowhere = Configuration(host="http://127.0.0.1:9")
     nowhere.retries = 0
-    assert remove_leftovers(ApiClient(nowhere), namespace, "left", lambda run_id: True) == []
+    assert remove_leftovers(ApiClient(nowhere), namespace, "left", "s3://b/out", lambda run_id: True) == []

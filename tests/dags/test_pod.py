@@ -47,7 +47,8 @@ def test_predict_pod_asks_for_its_gpu(pipelines_dir: Path) -> None:
     assert pod["spec"]["nodeSelector"] == RESOURCES["node_selector"]
     tolerated = {(t["key"], t.get("value")) for t in pod["spec"]["tolerations"]}
     assert tolerated == {("nvidia.com/gpu", None), ("cloud.google.com/gke-spot", "true")}
-    assert pod["metadata"]["annotations"] == {"orthostat/run-id": "{{ run_id }}"}
+    marks = {"orthostat/run-id": "{{ run_id }}", "orthostat/output": "s3://bucket/made"}
+    assert pod["metadata"]["annotations"] == marks
     assert operator.pool == "gpu"
     assert operator.deferrable
     assert operator.schedule_timeout_seconds == 6 * 3600

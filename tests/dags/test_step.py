@@ -1,21 +1,26 @@
 """A step in its task's process: what Airflow is told of it, and what it sees."""
 
 import argparse
+import logging
 import os
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from orthostat.cli import step as commands
 from orthostat.errors import SceneError, StorageError
-from orthostat_airflow.notes import NOTE, PLANNED
+from orthostat_airflow.notes import NOTE, PLANNED, PROGRESS
+from tests.builders import make_pipeline
 
 GATE = ["step", "gate", "--root", "s3://bucket/out", "--run-id", "run"]
 
 
 class Told:
     """The task instance, as far as a step speaks to it."""
+
+    get_task_states: Callable[..., Any]
 
     def __init__(self) -> None:
         self.said: dict[str, Any] = {}
@@ -93,3 +98,60 @@ def test_arguments_that_are_none_fail_at_once(monkeypatch, capsys) -> None:
     with pytest.raises(AirflowFailException):
         Step(task_id="gate", arguments=["step", "gate", "--run-id", "-x"]).execute({"ti": told})
     assert told.said[NOTE] == "gate failed: is no step: orthostat step gate --run-id -x"
+
+
+@pytest.mark.parametrize("level", ["INFO", "WARNING"])
+def test_progress_is_told_whatever_airflow_logs(monkeypatch, level: str) -> None:
+    def gate(arguments: argparse.Namespace) -> Any:
+        logging.getLogger("orthostat.any").info("3 of 3 tiles done")
+        return {}
+
+    monkeypatch.setattr(logging.getLogger("orthostat"), "level", logging.NOTSET)
+    monkeypatch.setattr(logging.getLogger(), "level", logging.getLevelName(level))
+    told = Told()
+    run(monkeypatch, gate, told)
+    assert told.said == {PROGRESS: {"done": 3, "failed": 0, "of": 3, "what": "tiles"}}
+
+
+def test_progress_that_cannot_be_told_stops_no_step(monkeypatch) -> None:
+    class Deaf(Told):
+        def xcom_push(self, key: str, value: Any) -> None:
+            raise RuntimeError("API_SERVER_ERROR")
+
+    def gate(arguments: argparse.Namespace) -> Any:
+        logging.getLogger("orthostat.any").info("3 of 3 tiles done")
+        return {"work": ["s3://a"]}
+
+    assert run(monkeypatch, gate, Deaf()) == ["s3://a"]
+
+
+@pytest.mark.parametrize(
+    ("gate", "unneeded", "is_refused"),
+    [(None, [], False), ("skipped", ["gate"], False), ("skipped", ["verify"], True)],
+)
+def test_a_plan_that_had_skipped_all_and_finds_something_now_says_so(
+    monkeypatch, gate: str | None, unneeded: list[str], is_refused: bool
+) -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from orthostat_airflow import step
+    from orthostat_airflow.plan_step import PlanStep
+
+    skipped: list[str] = []
+    monkeypatch.setattr(commands, "plan", lambda arguments: {"work": [], "unneeded": unneeded})
+    monkeypatch.setattr(step, "skip_steps", skipped.extend)
+    told = Told()
+    told.get_task_states = lambda dag_id, run_ids: {run_ids[0]: {"plan": "running", "gate": gate}}
+    context = {
+        "ti": told,
+        "params": {"from": "2024-01-01", "to": "2024-01-31", "re_predict": False},
+        "dag_run": SimpleNamespace(dag_id="made", run_id="run", run_type="manual"),
+    }
+    plan = PlanStep(task_id="plan", pipeline=make_pipeline(runner="process"))
+    if is_refused:
+        with pytest.raises(AirflowFailException, match="clear the run with all that follows"):
+            plan.execute(context)
+        assert "now there is something" in told.said[NOTE]
+    else:
+        assert plan.execute(context) == []
+    assert skipped == unneeded

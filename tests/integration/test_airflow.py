@@ -177,6 +177,41 @@ def test_one_backfill_makes_one_series_by_acquisition_date(services: Services, w
     assert story.csv() == series
 
 
+WRITE_NOTE = """
+import sys
+from airflow.models.dagrun import DagRun
+from airflow.models.xcom import XComModel
+from airflow.utils.session import create_session
+from orthostat_airflow.run_note import write_note
+from sqlalchemy import delete, select
+with create_session() as session:
+    run = session.scalars(select(DagRun).where(DagRun.dag_id == 'series', DagRun.run_id == sys.argv[1])).one()
+    states = {"judge": "failed", "release": "skipped"}
+    for ti in run.task_instances:
+        ti.state = states.get(ti.task_id, ti.state)
+    session.execute(delete(XComModel).where(XComModel.dag_run_id == run.id, XComModel.task_id == "judge"))
+    write_note(run)
+    print(run.note)
+    session.rollback()
+"""
+
+
+def test_the_note_names_who_was_killed_and_keeps_what_was_said(services: Services, world: Path) -> None:
+    run_id = services.client.trigger("series", {**JANUARY, "re_predict": True})
+    assert services.client.wait_for_run("series", run_id) == "success"
+    told = subprocess.run(
+        [sys.executable, "-c", WRITE_NOTE, run_id],
+        env=services.environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    note = told.stdout[told.stdout.index("judge failed") :].splitlines()
+    assert note[0].startswith("judge failed: its process was ended before it could say why")
+    # Airflow skips what waits for another try when a person marks the run failed.
+    assert any(line.startswith("release: ") for line in note)
+
+
 def test_what_tasks_need_is_loaded_once_and_by_the_scheduler(services: Services, world: Path) -> None:
     said = "modules for all tasks"
     scheduler, api = (services.local_dir / "logs" / f"{name}.log" for name in ("scheduler", "api-server"))

@@ -153,7 +153,7 @@ def test_another_airflow_on_a_given_server_is_left_alone(folder: Path, there: li
     services.start_postgres(folder)
     owner = postgres.url(folder, "postgres")
     execute(owner, *there)
-    with pytest.raises(ServiceError, match=r"not of Orthostat: another Airflow may work with it; give a"):
+    with pytest.raises(ServiceError, match=r"not of this folder: another Airflow may work with it; give a"):
         make_on_given(folder / "given", owner)
     with psycopg.connect(owner) as connection:
         (known,) = connection.execute(
@@ -165,8 +165,14 @@ def test_another_airflow_on_a_given_server_is_left_alone(folder: Path, there: li
 
 def test_a_given_server_is_known_again(folder: Path) -> None:
     services.start_postgres(folder)
+    address = postgres.url(folder, "postgres")
     for _ in range(2):
-        make_on_given(folder / "given", postgres.url(folder, "postgres"))
+        configuration.write(
+            folder / "given", configuration.read(folder / "given").model_copy(update={"postgres": address})
+        )
+        database_users.make(folder / "given")
+    with pytest.raises(ServiceError, match="not of this folder"):
+        make_on_given(folder / "a colleague's", address)
 
 
 def test_an_owner_who_may_not_make_users_is_told_what_is_missing(folder: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 from psycopg.sql import SQL, Literal
 
+import orthostat
 from orthostat import storage
 from orthostat.errors import ServiceError
 from orthostat.local import configuration, postgres, process
@@ -28,12 +29,15 @@ _PROGRAMS = {
     "triggerer": ["triggerer", "--skip-serve-logs"],
 }
 
+_PACKAGES = ("orthostat", "orthostat_airflow")
+
 logger = logging.getLogger(__name__)
 
 
 def programs(local_dir: Path) -> list[Program]:
     """What has to run, with its settings."""
-    settings = service_settings(local_dir)
+    # Tasks are forks of the scheduler, which has loaded this code: other code is another program.
+    settings = service_settings(local_dir) | {"ORTHOSTAT_CODE": _digest_code()}
     return [
         Program(name, [_EXECUTABLE, *arguments], local_dir, settings, inherited())
         for name, arguments in _PROGRAMS.items()
@@ -55,7 +59,8 @@ def write_password(local_dir: Path) -> None:
 
 def migrate(local_dir: Path) -> None:
     """Make or upgrade Airflow's tables, once for each version of Airflow: the database remembers which."""
-    mark = f"{postgres.MIGRATED} {importlib.metadata.version('apache-airflow-core')}"
+    version = importlib.metadata.version("apache-airflow-core")
+    mark = f"{postgres.MIGRATED} {version}, {postgres.installation(local_dir)}"
     query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'airflow'"
     with postgres.connect(local_dir) as connection:
         if connection.execute(query).fetchone() == (mark,):
@@ -72,6 +77,12 @@ def migrate(local_dir: Path) -> None:
             )
         connection.execute(SQL("COMMENT ON DATABASE airflow IS {}").format(Literal(mark)))
         logger.info("%-13s made after %.0f s", "tables", time.monotonic() - started)
+
+
+def _digest_code() -> str:
+    folder = Path(orthostat.__file__).parents[1]
+    paths = sorted(path for name in _PACKAGES for path in (folder / name).rglob("*.py"))
+    return storage.digest([[str(path), storage.file_sha256(path)] for path in paths])
 
 
 def _read_health(address: str) -> dict[str, Any] | None:

@@ -21,8 +21,8 @@ def make(local_dir: Path) -> None:
     if chosen.postgres is not None and postgres.has_foreign(local_dir, AIRFLOW_DATABASE, users):
         raise ServiceError(
             f"the server of --postgres has a database or user called {AIRFLOW_DATABASE} (or one of the users "
-            f"{WORKER}, {READER}) that is not of Orthostat: another Airflow may work with it; give a server "
-            "of its own, or rename them there"
+            f"{WORKER}, {READER}) that is not of this folder: another Airflow may work with it; give a "
+            "server of its own, or rename them there"
         )
     for name in (AIRFLOW_DATABASE, "orthostat"):
         try:

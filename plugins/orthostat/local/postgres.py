@@ -151,16 +151,22 @@ def ensure_database(local_dir: Path, name: str) -> None:
     with connect(local_dir) as connection:
         if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
             connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
-            connection.execute(SQL("COMMENT ON DATABASE {} IS {}").format(Identifier(name), Literal(MADE)))
+            mark = Literal(f"{MADE}, {installation(local_dir)}")
+            connection.execute(SQL("COMMENT ON DATABASE {} IS {}").format(Identifier(name), mark))
+
+
+def installation(local_dir: Path) -> str:
+    """What tells the services of one folder from those of another, at the end of comments on databases."""
+    return hashlib.sha256(configuration.read(local_dir).fernet_key.encode()).hexdigest()[:16]
 
 
 def has_foreign(local_dir: Path, database: str, users: Sequence[str]) -> bool:
-    """Whether the server has a database of that name, or users without it, that Orthostat did not make."""
+    """Whether the server has a database of that name, or users without it, that this folder did not make."""
     comment = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
     with connect(local_dir) as connection:
         found = connection.execute(comment, [database]).fetchone()
         if found is not None:
-            return found[0] is None or not str(found[0]).startswith((MADE, MIGRATED))
+            return not str(found[0]).endswith(installation(local_dir))
         there = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = ANY(%s)", [list(users)])
         return there.fetchone() is not None
 
