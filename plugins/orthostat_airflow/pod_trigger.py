@@ -24,6 +24,8 @@ from orthostat_airflow.notes import PROGRESS, Progress, read_progress
 _LOOK_AFTER_S = 15
 """Events are asked for when a situation has lasted so long; most pods have started by then."""
 _NODES_S = 60
+_AT_LEAST_S = 10
+"""A task that goes on before a busy scheduler has seen that it waits counts as killed, and is tried again."""
 
 
 class _Hook(AsyncKubernetesHook):
@@ -63,9 +65,11 @@ class PodTrigger(KubernetesPodTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """The provider's events; one of a pod that cannot start bears the diagnosis."""
+        began = time.monotonic()
         async for event in super().run():
             if self.diagnosis is not None:
                 event.payload["diagnosis"] = asdict(self.diagnosis)
+            await asyncio.sleep(max(0.0, began + _AT_LEAST_S - time.monotonic()))
             yield event
 
     @cached_property
