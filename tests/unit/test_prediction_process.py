@@ -13,9 +13,10 @@ import pytest
 from orthostat import storage
 from orthostat.errors import BundleError, MachineError, ModelError
 from orthostat.pipelines.options import PredictOptions
-from orthostat.prediction import process as process_module
+from orthostat.prediction import launch as launch_module
 from orthostat.prediction.batch import Summary, predict_batch
 from orthostat.prediction.bundle import unpack_bundle
+from orthostat.prediction.launch import Launched, launched_early
 from orthostat.prediction.process import ModelProcess
 from tests.onnx_bundle import write_onnx_bundle
 from tests.unit import misbehaving_child as acts
@@ -27,7 +28,7 @@ VALUES = np.array([[[0, 50, 200], [150, 0, 101]]], dtype=np.uint16)
 
 @pytest.fixture
 def misbehaving(monkeypatch):
-    monkeypatch.setattr(process_module, "_PROGRAM", (str(Path(acts.__file__)),))
+    monkeypatch.setattr(launch_module, "_PROGRAM", (str(Path(acts.__file__)),))
 
 
 def write_scene(tmp_path: Path, name: str, act: int = 0) -> str:
@@ -112,10 +113,10 @@ def test_a_models_environment_opens_no_door(tmp_path, misbehaving, monkeypatch):
     assert not [name for name in told if name.startswith(("AWS", "ORTHOSTAT", "AIRFLOW"))]
 
 
-def make_process(tmp_path: Path, **changes) -> ModelProcess:
+def make_process(tmp_path: Path, early: Launched | None = None, **changes) -> ModelProcess:
     path = write_onnx_bundle(tmp_path / "bundle.zip", **changes)
     bundle = unpack_bundle(path, "s3://b/m.zip", "ab", tmp_path)
-    return ModelProcess(bundle, "onnx", PredictOptions(), tmp_path)
+    return ModelProcess(bundle, "onnx", PredictOptions(), tmp_path, early=early)
 
 
 def test_a_model_that_cannot_be_loaded_is_the_bundles_fault(tmp_path):
@@ -127,7 +128,7 @@ def test_a_model_that_cannot_be_loaded_is_the_bundles_fault(tmp_path):
 
 
 def test_a_process_that_ends_while_it_loads_is_the_bundles_fault(tmp_path, monkeypatch):
-    monkeypatch.setattr(process_module, "_PROGRAM", ("-c", "import os; os._exit(7)"))
+    monkeypatch.setattr(launch_module, "_PROGRAM", ("-c", "import os; os._exit(7)"))
     with make_process(tmp_path) as process, pytest.raises(BundleError, match="exit code 7"):
         process.start()
 
@@ -135,7 +136,7 @@ def test_a_process_that_ends_while_it_loads_is_the_bundles_fault(tmp_path, monke
 def test_a_process_that_answers_rubbish_is_ended(tmp_path, monkeypatch):
     program = "import sys; from multiprocessing.connection import Connection as C; p=C(int(sys.argv[1]));"
     program += "p.recv_bytes(); p.send_bytes(b'[1]'); p.recv_bytes()"
-    monkeypatch.setattr(process_module, "_PROGRAM", ("-c", program))
+    monkeypatch.setattr(launch_module, "_PROGRAM", ("-c", program))
     with make_process(tmp_path) as process, pytest.raises(BundleError, match=r"answered \[1\]"):
         process.start()
 
@@ -170,8 +171,8 @@ def test_a_killed_parent_leaves_no_model_behind(tmp_path):
     write_scene(tmp_path, "A", acts.HANG)
     recipe = make_recipe(tmp_path)
     program = (
-        "import sys; from orthostat.cli.main import main; from orthostat.prediction import process; "
-        f"process._PROGRAM = ({str(Path(acts.__file__))!r},); main(sys.argv[1:])"
+        "import sys; from orthostat.cli.main import main; from orthostat.prediction import launch; "
+        f"launch._PROGRAM = ({str(Path(acts.__file__))!r},); main(sys.argv[1:])"
     )
     command = ["predict", "--bundle", recipe.bundle, "--image", str(tmp_path / "scenes/A.tif")]
     parent = subprocess.Popen(
@@ -186,6 +187,31 @@ def test_a_killed_parent_leaves_no_model_behind(tmp_path):
     parent.kill()
     parent.wait()
     assert child.wait(timeout=20) is not None or not child.is_running()
+
+
+def test_a_process_that_was_launched_early_is_the_first_and_never_another(tmp_path):
+    with launched_early() as early, make_process(tmp_path, early) as process:
+        process.start()
+        assert process._process is early.process
+        process.close()
+        process.start()
+        assert process._process is not early.process
+        assert process.model.network == "made.net"
+
+
+def test_an_early_process_that_has_ended_is_replaced(tmp_path):
+    with launched_early() as early, make_process(tmp_path, early) as process:
+        early.kill()
+        process.start()
+        assert process.model.network == "made.net"
+
+
+def test_an_early_process_that_nobody_used_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with launched_early() as early:
+        assert early.process.poll() is None
+    assert early.process.poll() is not None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_recipes_never_share_a_process(tmp_path):

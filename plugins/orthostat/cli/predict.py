@@ -1,10 +1,13 @@
 """`orthostat predict`: images with one model bundle, outside any pipeline."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orthostat.cli.predict_options import add_options, finite, read_options, sha256
 from orthostat.errors import SceneError
+
+if TYPE_CHECKING:
+    from orthostat.prediction.launch import Launched
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -57,6 +60,13 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | str:
     """Predict the images; the Items as a list, or as a readable table."""
+    from orthostat.prediction.launch import launched_early
+
+    with launched_early() as early:  # it imports while this process does
+        return _predict(arguments, early)
+
+
+def _predict(arguments: argparse.Namespace, early: "Launched") -> list[dict[str, Any]] | str:
     from orthostat.pipelines.allow import read_allow_list
     from orthostat.planning.manifest import Recipe
     from orthostat.prediction.images import predict_images
@@ -75,7 +85,9 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]] | str:
         fill=arguments.fill,
     )
     try:
-        items = predict_images(recipe, arguments.image, arguments.output, is_mosaic=arguments.mosaic)
+        items = predict_images(
+            recipe, arguments.image, arguments.output, is_mosaic=arguments.mosaic, early=early
+        )
         return _show(items, arguments.json)
     except SceneError as error:
         error.result = _show(error.result or [], arguments.json)

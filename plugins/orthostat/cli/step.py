@@ -3,9 +3,12 @@
 import argparse
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orthostat.cli.predict_options import sha256
+
+if TYPE_CHECKING:
+    from orthostat.prediction.launch import Launched
 
 Result = dict[str, Any]
 """`note`: a sentence for the run's note; `work`: manifests for the mapped step that follows; `planned`: how
@@ -95,6 +98,14 @@ def plan(arguments: argparse.Namespace) -> Result:
 
 def predict(arguments: argparse.Namespace) -> Result:
     """Predict one batch."""
+    from orthostat.prediction.launch import launched_early
+
+    with launched_early() as early:  # it imports while this process does
+        _predict(arguments, early)
+    return {}
+
+
+def _predict(arguments: argparse.Namespace, early: "Launched") -> None:
     from orthostat.pipelines.allow import AllowList, read_allow_list
     from orthostat.planning.manifest import read_batch
     from orthostat.prediction.batch import predict_batch
@@ -104,8 +115,7 @@ def predict(arguments: argparse.Namespace) -> Result:
     read_allow_list().require_bundle(*bundle)
     if arguments.sha256:
         AllowList(digests=(arguments.sha256,)).require_bundle(*bundle)
-    predict_batch(batch, arguments.overloads)
-    return {}
+    predict_batch(batch, arguments.overloads, early)
 
 
 def verify(arguments: argparse.Namespace) -> Result:

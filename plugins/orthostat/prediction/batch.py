@@ -17,6 +17,7 @@ from orthostat.prediction.engines.engine import ENGINES, choose_engine, require_
 from orthostat.prediction.failure import Failure, read_failure
 from orthostat.prediction.fetch import fetch_bundle
 from orthostat.prediction.item import Prediction
+from orthostat.prediction.launch import Launched
 from orthostat.prediction.options import resolve_options
 from orthostat.prediction.overload import explain_overload, is_overload, mark_attempt, unmark_attempt
 from orthostat.prediction.process import ModelProcess
@@ -37,11 +38,12 @@ class Summary:
     failed: int
 
 
-def predict_batch(batch: Batch, overloads: int = 0) -> Summary:
+def predict_batch(batch: Batch, overloads: int = 0, early: Launched | None = None) -> Summary:
     """Predict the scenes of a batch; those that are committed already are left alone.
 
     `overloads` pods of this batch were killed for want of memory or scratch: after the first, each scene has
-    a model to itself, and the one at which that is killed, too, is recorded as failed.
+    a model to itself, and the one at which that is killed, too, is recorded as failed. `early` is a process
+    for the model that was started already.
 
     A scene that fails leaves a failure record and the batch goes on; a second attempt goes on where the first
     ended. Raises BundleError when the bundle is not the named one or cannot be used, OutageError and
@@ -59,7 +61,9 @@ def predict_batch(batch: Batch, overloads: int = 0) -> Summary:
     todo = [one for one in work if not _is_committed(one)]
     waiting = [one for one in todo if not _has_failed(one, batch.recipe)]
     outcomes = (
-        predict_apart(batch.recipe, waiting, overloads) if overloads else predict_each(batch.recipe, waiting)
+        predict_apart(batch.recipe, waiting, overloads)
+        if overloads
+        else predict_each(batch.recipe, waiting, early=early)
     )
     skipped, failed = len(work) - len(todo), len(todo) - len(waiting)
     for number, outcome in enumerate(outcomes, start=len(work) - len(waiting) + 1):
@@ -68,7 +72,7 @@ def predict_batch(batch: Batch, overloads: int = 0) -> Summary:
     return Summary(len(work) - skipped - failed, skipped, failed)
 
 
-def prepare_model(recipe: Recipe, folder: Path) -> ModelProcess:
+def prepare_model(recipe: Recipe, folder: Path, early: Launched | None = None) -> ModelProcess:
     """The recipe's model, fetched into `folder` and checked, in a process that is still to be started.
 
     Raises BundleError when it is not the named one or cannot be used, LimitError, StorageError.
@@ -81,19 +85,22 @@ def prepare_model(recipe: Recipe, folder: Path) -> ModelProcess:
     require_installed(engine, bundle.uri, why_not_onnx)
     if recipe.engine == "auto":
         log.info("engine %s: %s", engine, why_not_onnx or "the bundle holds all that it needs")
-    return ModelProcess(bundle, engine, recipe.options, folder, recipe.limits)
+    return ModelProcess(bundle, engine, recipe.options, folder, recipe.limits, early)
 
 
 @contextmanager
-def open_model(recipe: Recipe) -> Iterator[ModelProcess]:
+def open_model(recipe: Recipe, early: Launched | None = None) -> Iterator[ModelProcess]:
     """A process with the recipe's model, loaded. Raises BundleError when it cannot be, StorageError."""
-    with scratch_folder() as folder, prepare_model(recipe, folder) as process:
+    with scratch_folder() as folder, prepare_model(recipe, folder, early) as process:
         process.start()
         yield process
 
 
 def predict_each(
-    recipe: Recipe, work: Sequence[Work], begin: Callable[[Work], None] = lambda work: None
+    recipe: Recipe,
+    work: Sequence[Work],
+    begin: Callable[[Work], None] = lambda work: None,
+    early: Launched | None = None,
 ) -> Iterator[Prediction | Failure]:
     """Predict one scene after another with one warm model, in the order given; `begin` is told of each.
 
@@ -103,7 +110,7 @@ def predict_each(
     if not work:
         return
     with (
-        open_model(recipe) as process,
+        open_model(recipe, early) as process,
         scratch_folder() as folder,
         ThreadPoolExecutor(1, thread_name_prefix="store") as store,
     ):

@@ -12,13 +12,19 @@ from orthostat.layout import PredictionKey
 from orthostat.planning.manifest import Recipe
 from orthostat.prediction.batch import predict_each
 from orthostat.prediction.failure import Failure
+from orthostat.prediction.launch import Launched
 from orthostat.prediction.scene import PRODUCTS, Work, record_failure, refuse_inputs_as_outputs
 from orthostat.prediction.stac import from_stac, to_stac
 from orthostat.scenes.scene import Scene
 
 
 def predict_images(
-    recipe: Recipe, images: list[str], output: str, *, is_mosaic: bool = False
+    recipe: Recipe,
+    images: list[str],
+    output: str,
+    *,
+    is_mosaic: bool = False,
+    early: Launched | None = None,
 ) -> list[dict[str, Any]]:
     """Predict images with one bundle; returns their Items in the order of the images.
 
@@ -26,7 +32,8 @@ def predict_images(
     `item.json` straight under `output`; several: a folder for each, named by the image's stem. Raises
     ConfigurationError before any work when two images have the same stem or an input would be written over,
     BundleError when the bundle cannot be used, and SceneError, after the others are done, naming each failed
-    image; its `result` are the others' Items. An Item of other bytes at that place is removed first.
+    image; its `result` are the others' Items. An Item of other bytes at that place is removed first. `early`
+    is a process for the model that was started already.
     """
     root = storage.absolute(output)
     if is_mosaic or len(images) == 1:
@@ -46,7 +53,7 @@ def predict_images(
         except StorageError as error:
             failures.append(_record_missing(parts[0], name, folder, error))
     items = []
-    for outcome in predict_each(recipe, work):
+    for outcome in predict_each(recipe, work, early=early):
         if isinstance(outcome, Failure):
             failures.append(outcome)
         else:

@@ -2,17 +2,14 @@
 
 import collections
 import contextlib
-import ctypes
 import json
 import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
@@ -27,19 +24,17 @@ from orthostat.pipelines.options import PredictOptions
 from orthostat.prediction.bundle import Bundle
 from orthostat.prediction.description import Description
 from orthostat.prediction.engines.engine import EngineName
-from orthostat.prediction.environment import clean_environment
 from orthostat.prediction.facts import BUNDLE, IMAGE, Facts
+from orthostat.prediction.launch import Launched, launch
 
 log = logging.getLogger(__name__)
 
-_PROGRAM = ("-m", "orthostat.prediction.child")
 _LAST_LINES = 20
 _CURE = "see whether `rastervision predict` runs with this bundle and image"
 _LONGEST_LINE = 500
 _FAREWELL_SECONDS = 5
 _LOOK_SECONDS = 0.25
 """How often the process is looked at while it works."""
-_PR_SET_DUMPABLE = 4
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
@@ -53,13 +48,17 @@ class ModelProcess:
         options: PredictOptions,
         scratch: Path,
         limits: Limits | None = None,
+        early: Launched | None = None,
     ):
-        """`scratch` is the folder that the process is told to write its temporary files into."""
+        """`scratch` is the folder that the process is told to write its temporary files into; `early` is one
+        that was started already, to be the first.
+        """
         self._limits = limits or Limits()
         self._bundle = bundle
         self._engine = engine
         self._options = options
         self._scratch = scratch
+        self._early = early
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
         self._printed: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
@@ -93,19 +92,9 @@ class ModelProcess:
         if self._process is not None and self._process.poll() is None:
             return
         self.close()
-        _hide_environment()
-        self._pipe, theirs = Pipe()
-        self._process = subprocess.Popen(
-            [sys.executable, *_PROGRAM, str(theirs.fileno())],
-            stdin=subprocess.PIPE,  # never written to: it closes when this process ends, however it does
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=[theirs.fileno()],
-            cwd=self._scratch,
-            env=clean_environment(self._scratch),
-            start_new_session=True,
-        )
-        theirs.close()
+        early, self._early = self._early, None
+        started = launch(self._scratch) if early is None or early.process.poll() is not None else early
+        self._process, self._pipe = started.process, started.pipe
         self._printed.clear()
         self._listener = threading.Thread(target=self._listen, args=(self._process,), daemon=True)
         self._listener.start()
@@ -301,12 +290,6 @@ class ModelProcess:
             text = line.decode(errors="replace").rstrip()
             self._printed.append(text)
             log.debug("model: %s", text)
-
-
-def _hide_environment() -> None:
-    """Let no process of the same user read this one's environment and memory in /proc: a bundle is code."""
-    with contextlib.suppress(OSError, AttributeError):  # Linux alone has it
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _resident_mb(pid: int) -> float:
