@@ -210,8 +210,13 @@ def test_an_early_process_that_nobody_used_leaves_nothing(tmp_path, monkeypatch)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with launched_early() as early:
         assert early.process.poll() is None
+        early_pid = early.process.pid
     assert early.process.poll() is not None
     assert list(tmp_path.iterdir()) == []
+    killed: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda pid, number: killed.append(pid))
+    early.kill()
+    assert early_pid not in killed
 
 
 def test_two_recipes_never_share_a_process(tmp_path):

@@ -28,10 +28,12 @@ class Launched:
     pipe: Connection
 
     def kill(self) -> None:
-        """End it and whatever it has started."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        """End it and whatever it has started, unless it has ended: its number may be another's by now."""
+        self.pipe.close()
+        if self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
 
 def launch(scratch: Path) -> Launched:
