@@ -62,9 +62,9 @@ def pipeline_dag(pipeline: Pipeline) -> DAG:
         # the run still ends with its gate: it is the one leaf, so what fails before it is not hidden.
         estimate = worker_step("estimate", pipeline, trigger_rule=TriggerRule.NONE_FAILED)
         release = worker_step("release", pipeline, trigger_rule=TriggerRule.NONE_FAILED)
-        gate = worker_step("gate", pipeline)
+        # What the plan skips is no failure; a plan that failed is one, whatever the others make of it.
+        gate = worker_step("gate", pipeline, trigger_rule=TriggerRule.NONE_FAILED)
         [plan, predict] >> verify
-        # A plan that failed is no success, whatever the others make of it.
         [plan, verify >> judge >> compose >> tabulate >> estimate >> release] >> gate
     return dag
 

@@ -20,7 +20,8 @@ from orthostat_airflow.step import Step
 
 _OVER = {"success", "failed"}
 _ACTIVE = {"scheduled", "queued", "running", "deferred", "up_for_retry", "restarting"}
-_LAST = "gate"
+_SKIPPED = "release"
+"""Only a plan that finds nothing to do skips it."""
 _log = logging.getLogger(__name__)
 FORM = {
     "from": Param(
@@ -73,7 +74,7 @@ class PlanStep(Step):
             if self.cluster is not None:
                 remove_pods(self.cluster, self.results_uri, context, before)
             batches = super().execute(context)
-            if before.get(_LAST) == "skipped" and _LAST not in self.unneeded:
+            if before.get(_SKIPPED) == "skipped" and _SKIPPED not in self.unneeded:
                 raise ConfigurationError(
                     "an earlier try of this step found nothing to do and skipped all others; now there "
                     "is something: clear the run with all that follows"

@@ -69,7 +69,9 @@ class PodTrigger(KubernetesPodTrigger):
         async for event in super().run():
             if self.diagnosis is not None:
                 event.payload["diagnosis"] = asdict(self.diagnosis)
+            self._fired_event = False  # ended by hand meanwhile, the pod is deleted
             await asyncio.sleep(max(0.0, began + _AT_LEAST_S - time.monotonic()))
+            self._fired_event = True
             yield event
 
     @cached_property

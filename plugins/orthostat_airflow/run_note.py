@@ -9,7 +9,7 @@ from airflow.models.dagrun import DagRun, DagRunNote
 from airflow.models.taskinstance import TaskInstance, TaskInstanceNote
 from airflow.models.xcom import XComModel
 from airflow.utils.state import DagRunState, TaskInstanceState
-from sqlalchemy import Connection, and_, event, or_, select
+from sqlalchemy import Connection, and_, event, exists, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import object_session
 
@@ -17,6 +17,14 @@ from orthostat_airflow.notes import NOTE, PLANNED, PROGRESS, tell_progress
 
 _MOST = 1000
 """Longest note that Airflow stores, in characters."""
+_OF_TASK = and_(
+    *(
+        getattr(XComModel, name) == getattr(TaskInstance, name)
+        for name in ("dag_id", "run_id", "task_id", "map_index")
+    )
+)
+_BY_ITSELF = {"task_failure", "all_tasks_deadlocked"}
+"""How Airflow calls the ends of runs that no person has marked failed."""
 _STEPS = ("Step", "PlanStep")
 """The operators of steps that run where Airflow does."""
 _log = logging.getLogger(__name__)
@@ -30,18 +38,26 @@ def on_dag_run_success(dag_run: Any, msg: str) -> None:
 
 @hookimpl
 def on_dag_run_failed(dag_run: Any, msg: str) -> None:
-    """Collect the notes of a run that failed."""
-    write_note(dag_run)
+    """Collect the notes of a run that failed, by itself or by hand."""
+    write_note(dag_run, with_silent=msg in _BY_ITSELF)
 
 
-def write_note(dag_run: Any) -> None:
-    """Join the steps' sentences, failures first, else as they were said; leaves other DAGs' runs alone."""
+def write_note(dag_run: Any, *, with_silent: bool = False) -> None:
+    """Join the steps' sentences, failures first, else as they were said; leaves other DAGs' runs alone.
+
+    With those `with_silent`: steps that failed and said nothing.
+    """
     session = object_session(dag_run)
     if session is None:
         return
     session.flush()
     connection = session.connection()
-    lines = [*_tell_silent(connection, dag_run), *_sentences(_said(connection, dag_run.id))]
+    lines = _failures_first(
+        [
+            *_sentences(_said(connection, dag_run.id)),
+            *(_tell_silent(connection, dag_run) if with_silent else []),
+        ]
+    )
     if lines and not _is_by_hand(connection, dag_run.id):
         dag_run.note = _joined(lines)
 
@@ -93,8 +109,6 @@ def _said(connection: Connection, dag_run_id: int) -> Sequence[Any]:
     is skipped also when its run is marked failed while it waits for another try.
     """
     columns = (XComModel.key, XComModel.task_id, XComModel.value)
-    names = ("dag_id", "run_id", "task_id", "map_index")
-    its_task = and_(*(getattr(XComModel, name) == getattr(TaskInstance, name) for name in names))
     wanted = (
         XComModel.dag_run_id == dag_run_id,
         XComModel.key.in_([NOTE, PROGRESS, PLANNED]),
@@ -106,7 +120,7 @@ def _said(connection: Connection, dag_run_id: int) -> Sequence[Any]:
     )
     found = (
         select(*columns)
-        .join(TaskInstance, its_task)
+        .join(TaskInstance, _OF_TASK)
         .join(DagRun, DagRun.id == XComModel.dag_run_id)
         .where(*wanted)
         .order_by(XComModel.timestamp)
@@ -116,24 +130,28 @@ def _said(connection: Connection, dag_run_id: int) -> Sequence[Any]:
 
 def _tell_silent(connection: Connection, dag_run: Any) -> list[str]:
     """A word for each step that failed without one: whoever is killed says nothing."""
-    of_run = TaskInstance.dag_id == dag_run.dag_id, TaskInstance.run_id == dag_run.run_id
     failed = select(TaskInstance.task_id).where(
-        *of_run, TaskInstance.state == TaskInstanceState.FAILED, TaskInstance.operator.in_(_STEPS)
-    )
-    spoke = select(XComModel.task_id).where(
-        XComModel.dag_run_id == dag_run.id, XComModel.key == NOTE, XComModel.timestamp >= dag_run.queued_at
+        TaskInstance.dag_id == dag_run.dag_id,
+        TaskInstance.run_id == dag_run.run_id,
+        TaskInstance.state == TaskInstanceState.FAILED,
+        TaskInstance.operator.in_(_STEPS),
+        ~exists().where(XComModel.key == NOTE, _OF_TASK),  # a try removes what those before it have said
     )
     return [
-        f"{task_id} failed: its process was ended before it could say why, as when memory runs out; see its "
-        "log, and the machine's"
-        for task_id in connection.scalars(failed.where(TaskInstance.task_id.not_in(spoke)).distinct())
+        f"{task_id} failed: it ended before it could say why, as when it is killed for want of memory; see "
+        "its log, and the machine's"
+        for task_id in connection.scalars(failed.distinct())
     ]
+
+
+def _failures_first(lines: Sequence[str]) -> list[str]:
+    return sorted(lines, key=lambda line: " failed: " not in line)
 
 
 def _sentences(said: Sequence[Any]) -> list[str]:
     """Pods that fail for one reason say it once; Airflow shows the first line, so failures come first."""
     lines = dict.fromkeys(str(XComModel.deserialize_value(one)) for one in said if one.key == NOTE)
-    return sorted(lines, key=lambda line: " failed: " not in line)
+    return _failures_first(list(lines))
 
 
 def _tell_steps(said: Sequence[Any]) -> list[str]:

@@ -34,6 +34,7 @@ def test_the_story_runs_in_order_and_ends_in_the_gate(pipelines_dir: Path) -> No
     assert [task.task_id for task in dag.topological_sort()] == STORY
     assert [task.task_id for task in dag.leaves] == ["gate"]
     assert dag.get_task("gate").upstream_task_ids == {"plan", "release"}  # no success without a plan
+    assert dag.get_task("gate").trigger_rule == "none_failed"  # nor an end without a gate
     assert set(dag.params) == {"from", "to", "re_predict"}
     assert dag.catchup is False
 

@@ -126,11 +126,11 @@ def test_progress_that_cannot_be_told_stops_no_step(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gate", "unneeded", "is_refused"),
-    [(None, [], False), ("skipped", ["gate"], False), ("skipped", ["verify"], True)],
+    ("release", "unneeded", "is_refused"),
+    [(None, [], False), ("skipped", ["release"], False), ("skipped", ["verify"], True)],
 )
 def test_a_plan_that_had_skipped_all_and_finds_something_now_says_so(
-    monkeypatch, gate: str | None, unneeded: list[str], is_refused: bool
+    monkeypatch, release: str | None, unneeded: list[str], is_refused: bool
 ) -> None:
     from airflow.sdk.exceptions import AirflowFailException
 
@@ -141,7 +141,7 @@ def test_a_plan_that_had_skipped_all_and_finds_something_now_says_so(
     monkeypatch.setattr(commands, "plan", lambda arguments: {"work": [], "unneeded": unneeded})
     monkeypatch.setattr(step, "skip_steps", skipped.extend)
     told = Told()
-    told.get_task_states = lambda dag_id, run_ids: {run_ids[0]: {"plan": "running", "gate": gate}}
+    told.get_task_states = lambda dag_id, run_ids: {run_ids[0]: {"plan": "running", "release": release}}
     context = {
         "ti": told,
         "params": {"from": "2024-01-01", "to": "2024-01-31", "re_predict": False},

@@ -10,7 +10,7 @@ from orthostat.steps import settle
 from tests.integration.story import Story, run_command, upload_scenes
 
 JANUARY = ("2024-01-01", "2024-02-01")
-AFTER_PLAN = {"verify", "judge", "compose", "tabulate", "estimate", "release", "gate"}
+AFTER_PLAN = {"verify", "judge", "compose", "tabulate", "estimate", "release"}
 
 
 def test_a_run_with_nothing_new_ends_with_its_plan(story: Story, world: Path) -> None:

@@ -16,6 +16,7 @@ from orthostat.planning.manifest import Batch, Recipe
 from orthostat.prediction.bundle import Bundle
 from orthostat.prediction.engines.engine import EngineName, open_engine
 from orthostat.prediction.facts import Facts
+from orthostat.prediction.launch import Launched
 from orthostat.prediction.local import predict_local
 from tests.builders import make_scene
 from tests.onnx_bundle import write_onnx_bundle
@@ -44,7 +45,13 @@ class InThisProcess:
     """Stands in for ModelProcess: the same engine, without a child."""
 
     def __init__(
-        self, bundle: Bundle, engine: EngineName, options: PredictOptions, scratch: Path, limits: Limits
+        self,
+        bundle: Bundle,
+        engine: EngineName,
+        options: PredictOptions,
+        scratch: Path,
+        limits: Limits,
+        early: Launched | None = None,
     ):
         self.sha256 = bundle.sha256
         self.engine = engine

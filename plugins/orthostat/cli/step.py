@@ -228,5 +228,5 @@ _RUN_STEPS: dict[str, tuple[Callable[[argparse.Namespace], Result], str]] = {
     "release": (release, "write a new version of the table where figures changed"),
     "gate": (gate, "fail when more scenes failed than the pipeline tolerates"),
 }
-_AFTER_PLAN = [name for name in (*_WORK_STEPS, *_RUN_STEPS) if name != "predict"]
-"""What a run that has nothing to do need not start; `predict` has no batch then."""
+_AFTER_PLAN = [name for name in (*_WORK_STEPS, *_RUN_STEPS) if name not in {"predict", "gate"}]
+"""What a run that has nothing to do need not start: `predict` has no batch, and the gate ends every run."""

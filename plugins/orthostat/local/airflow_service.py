@@ -81,7 +81,9 @@ def migrate(local_dir: Path) -> None:
 
 def _digest_code() -> str:
     folder = Path(orthostat.__file__).parents[1]
-    paths = sorted(path for name in _PACKAGES for path in (folder / name).rglob("*.py"))
+    found = sorted(path for name in _PACKAGES for path in (folder / name).rglob("*.py"))
+    # What editors leave beside a file is none of the code, and may lead nowhere.
+    paths = [path for path in found if not path.name.startswith(".") and path.is_file()]
     return storage.digest([[str(path), storage.file_sha256(path)] for path in paths])
 
 

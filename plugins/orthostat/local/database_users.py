@@ -22,7 +22,8 @@ def make(local_dir: Path) -> None:
         raise ServiceError(
             f"the server of --postgres has a database or user called {AIRFLOW_DATABASE} (or one of the users "
             f"{WORKER}, {READER}) that is not of this folder: another Airflow may work with it; give a "
-            "server of its own, or rename them there"
+            f"server of its own. If it is of this folder: COMMENT ON DATABASE {AIRFLOW_DATABASE} IS "
+            f"'{postgres.mark(local_dir)}', or drop those users where no database is left"
         )
     for name in (AIRFLOW_DATABASE, "orthostat"):
         try:

@@ -151,8 +151,13 @@ def ensure_database(local_dir: Path, name: str) -> None:
     with connect(local_dir) as connection:
         if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
             connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
-            mark = Literal(f"{MADE}, {installation(local_dir)}")
-            connection.execute(SQL("COMMENT ON DATABASE {} IS {}").format(Identifier(name), mark))
+            comment = SQL("COMMENT ON DATABASE {} IS {}")
+            connection.execute(comment.format(Identifier(name), Literal(mark(local_dir))))
+
+
+def mark(local_dir: Path) -> str:
+    """The comment on a database that the services of this folder have made."""
+    return f"{MADE}, {installation(local_dir)}"
 
 
 def installation(local_dir: Path) -> str:

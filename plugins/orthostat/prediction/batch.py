@@ -2,9 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,15 +60,18 @@ def predict_batch(batch: Batch, overloads: int = 0, early: Launched | None = Non
     ]
     todo = [one for one in work if not _is_committed(one)]
     waiting = [one for one in todo if not _has_failed(one, batch.recipe)]
+    if overloads and early is not None:
+        early.kill()  # it would take memory from those that had too little
     outcomes = (
         predict_apart(batch.recipe, waiting, overloads)
         if overloads
         else predict_each(batch.recipe, waiting, early=early)
     )
     skipped, failed = len(work) - len(todo), len(todo) - len(waiting)
-    for number, outcome in enumerate(outcomes, start=len(work) - len(waiting) + 1):
-        failed += isinstance(outcome, Failure)
-        log.info("%d of %d scenes done, %d failed", number, len(work), failed)
+    with closing(outcomes):  # whatever interrupts this loop, its model ends first
+        for number, outcome in enumerate(outcomes, start=len(work) - len(waiting) + 1):
+            failed += isinstance(outcome, Failure)
+            log.info("%d of %d scenes done, %d failed", number, len(work), failed)
     return Summary(len(work) - skipped - failed, skipped, failed)
 
 
@@ -101,7 +104,7 @@ def predict_each(
     work: Sequence[Work],
     begin: Callable[[Work], None] = lambda work: None,
     early: Launched | None = None,
-) -> Iterator[Prediction | Failure]:
+) -> Generator[Prediction | Failure]:
     """Predict one scene after another with one warm model, in the order given; `begin` is told of each.
 
     Raises BundleError before the first scene, or when the model cannot be loaded again after it ended;
@@ -128,7 +131,7 @@ def predict_each(
             yield _told(stored.result())
 
 
-def predict_apart(recipe: Recipe, work: Sequence[Work], overloads: int) -> Iterator[Prediction | Failure]:
+def predict_apart(recipe: Recipe, work: Sequence[Work], overloads: int) -> Generator[Prediction | Failure]:
     """Predict each scene with a model of its own; raises as `predict_each` does."""
     if overloads == 1:  # marks of another run, whose pods were not killed for memory
         for one in work:
