@@ -167,6 +167,7 @@ def test_children_that_leave_an_object_out_stop_the_run(story: Story) -> None:
 def test_a_reference_sample_of_areas_is_refused(story: Story) -> None:
     story = story.write(sample=SAMPLE)
     predict(story, "A_20240105", OLD)
-    plan = story.plan("first", *JANUARY)
     with pytest.raises(ConfigurationError, match=r"remove 'sample' from the pipeline file"):
-        story.finish("first", plan)
+        story.plan("first", *JANUARY)
+    with pytest.raises(ConfigurationError, match=r"remove 'sample' from the pipeline file"):
+        story.step("judge", "first")
