@@ -22,6 +22,7 @@ from orthostat.aggregation.values import OBJECTS, OBSERVED, UNOBSERVED, Tile
 from orthostat.aggregation.windows import open_raster
 from orthostat.aggregation.work import TileWork, check_classes
 from orthostat.errors import StorageError
+from orthostat.gdal import without_account
 from orthostat.pipelines.config import Grid
 from orthostat.prediction.classes import NODATA
 from orthostat.prediction.item import Prediction
@@ -49,6 +50,7 @@ def compose(work: TileWork, advance: Callable[[], None] = lambda: None) -> None:
         ) from error
 
 
+@without_account()
 def _compose(work: TileWork, advance: Callable[[], None]) -> None:
     predictions = read_predictions(work.item_uris)
     check_classes(predictions)

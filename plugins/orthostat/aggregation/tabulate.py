@@ -24,6 +24,7 @@ from orthostat.aggregation.keys import TileTask
 from orthostat.aggregation.work import TileWork
 from orthostat.aggregation.zones import ZoneSet
 from orthostat.errors import GridError
+from orthostat.gdal import without_account
 from orthostat.pipelines.config import Grid
 from orthostat.projection import parse_projected
 from orthostat.scratch import scratch_folder
@@ -34,6 +35,7 @@ _PIXELS_AT_ONCE = 4_000_000
 logger = logging.getLogger(__name__)
 
 
+@without_account()
 def tabulate(work: TileWork, advance: Callable[[], None] = lambda: None) -> None:
     """Write the tabulations of the work's tiles that are not there yet, one file for each.
 

@@ -14,6 +14,7 @@ from orthostat.aggregation.grid import tile_transform
 from orthostat.aggregation.values import UNOBSERVED, Tile
 from orthostat.errors import GridError, SampleError
 from orthostat.estimation.sample import SampleUnit, check_reference_classes
+from orthostat.gdal import without_account
 from orthostat.pipelines.config import Grid
 from orthostat.prediction.classes import NODATA
 from orthostat.projection import parse_crs
@@ -23,6 +24,7 @@ Pixels = npt.NDArray[np.int64]
 """Column and row of pixels, shape (n, 2); rows grow southwards."""
 
 
+@without_account()
 def read_map_classes(
     units: Sequence[SampleUnit],
     tiles: Mapping[Tile, str],

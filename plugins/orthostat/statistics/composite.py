@@ -22,6 +22,7 @@ from orthostat import storage
 from orthostat.aggregation.areas import Bounds
 from orthostat.aggregation.detections import read_points
 from orthostat.aggregation.values import OBSERVED, UNOBSERVED
+from orthostat.gdal import without_account
 from orthostat.prediction.classes import NODATA, LabelClass
 from orthostat.scratch import scratch_folder
 from orthostat.statistics.cartography import (
@@ -36,6 +37,7 @@ _MOST_PIXELS = 1600
 _NOT_OBSERVED = "#ffffff"
 
 
+@without_account()
 def draw_composite(
     tile_uris: Sequence[str],
     classes: Sequence[LabelClass],
