@@ -41,6 +41,12 @@ class OutageError(StorageError):
     """The storage itself does not answer, or takes nothing: no other object would fare better now."""
 
 
+class KeyRefusedError(OutageError):
+    """The storage does not know the key that is used, and will not until somebody corrects it."""
+
+    is_final = True
+
+
 class SceneError(OrthostatError):
     """An image cannot be used as a scene; a retry on the same bytes would fail again."""
 

@@ -1,6 +1,7 @@
 """Temporary folders that leave nothing behind: not after an end by a signal, nor for long after SIGKILL."""
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -14,6 +15,8 @@ from typing import IO
 
 log = logging.getLogger(__name__)
 
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
+"""What the file system says when it takes nothing at all."""
 _PREFIX, _LOCK = "orthostat-scratch-", ".lock"
 _open: set[Path] = set()
 """The folders of this process."""

@@ -6,9 +6,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError, NoCredentialsError
 
 from orthostat import storage
 from orthostat.errors import MissingError, OutageError, StorageError
+from orthostat.storage.translation import translated
 
 URI = "s3://bucket/key"
 
@@ -119,7 +121,7 @@ def test_bytes_that_break_off_are_asked_for_again(
         def log_message(self, *arguments: object) -> None:
             pass
 
-    monkeypatch.setattr(storage.time, "sleep", lambda _: None)
+    monkeypatch.setattr(storage.objects.time, "sleep", lambda _: None)
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         use_endpoint(f"http://127.0.0.1:{server.server_port}", monkeypatch)
@@ -134,3 +136,16 @@ def test_bytes_that_break_off_are_asked_for_again(
         finally:
             server.shutdown()
     storage.s3.cache_clear()
+
+
+def test_a_machine_without_a_key_is_told_where_it_belongs() -> None:
+    message = r"there is no key for S3 .* Secret that resources.environment_secret names"
+    with pytest.raises(OutageError, match=message), translated("s3://b/a"):
+        raise NoCredentialsError
+
+
+def test_a_wrong_secret_fails_for_good() -> None:
+    answer = {"Error": {"Code": "SignatureDoesNotMatch"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+    with pytest.raises(OutageError, match="correct AWS_SECRET_ACCESS_KEY") as error, translated("s3://b/a"):
+        raise ClientError(answer, "GetObject")
+    assert error.value.is_final

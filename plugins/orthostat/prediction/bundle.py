@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from orthostat.errors import BundleError, MachineError
 from orthostat.pipelines.limits import Limits
-from orthostat.storage_errors import FULL
+from orthostat.scratch import FULL
 
 CONFIG_NAME = "pipeline-config.json"
 MODEL_NAME = "model-bundle.zip"

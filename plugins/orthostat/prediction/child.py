@@ -22,7 +22,7 @@ from orthostat.prediction.bundle import Bundle
 from orthostat.prediction.engines.engine import Engine, open_engine
 from orthostat.prediction.facts import BUNDLE, IMAGE
 from orthostat.prediction.local import predict_local
-from orthostat.storage_errors import FULL
+from orthostat.scratch import FULL
 
 _BROKEN = re.compile(r"CUDA|cuDNN|cuBLAS|NCCL|HIP error|No space left|Input/output error", re.IGNORECASE)
 """What libraries say of a machine that will not do better with the next image: CUDA's errors are sticky."""

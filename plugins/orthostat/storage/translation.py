@@ -1,21 +1,26 @@
 """The storage's door: what boto3 and the file system raise, in our words and by its cause."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 
-from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+)
 from botocore.parsers import ResponseParserError
 
-from orthostat.errors import MissingError, OutageError, ReplacedError, StorageError
+from orthostat.errors import KeyRefusedError, MissingError, OutageError, ReplacedError, StorageError
+from orthostat.scratch import FULL
 
 _MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 _REPLACED = {"412", "PreconditionFailed", "ConditionalRequestConflict"}
 _BUSY = {"SlowDown", "RequestTimeout", "TooManyRequests", "InvalidAccessKeyId", "ExpiredToken"}
 """Of the client's errors those that every other object would meet as well."""
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
-"""What the file system says when it takes nothing at all."""
+_OF_A_POD = "for a pod in the Secret that resources.environment_secret names"
 
 
 @contextmanager
@@ -24,20 +29,14 @@ def translated(uri: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if code in _MISSING:
-            raise MissingError(f"there is no object {uri}; check bucket and key") from error
-        if code in _REPLACED:
-            raise ReplacedError(f"{uri} was replaced after it was planned; run the pipeline again") from error
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise OutageError(
-                f"S3 failed for {uri}: {error}; check that server, its log and its disk"
-            ) from error
-        kind = OutageError if code in _BUSY else StorageError
-        raise kind(f"S3 refused {uri}: {error}; check the endpoint and the credentials") from error
+        raise _refusal(uri, error) from error
     except ParamValidationError as error:
         raise StorageError(f"'{uri:.200}' is no address of an object: {error}") from error
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise OutageError(
+            f"there is no key for S3 here ({error}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+            f"{_OF_A_POD}"
+        ) from error
     except BotoCoreError as error:
         raise OutageError(f"S3 did not answer for {uri}: {error}; check AWS_ENDPOINT_URL_S3") from error
     except (
@@ -53,6 +52,21 @@ def translated(uri: str) -> Iterator[None]:
         raise OutageError(
             f"{uri} cannot be kept here ({error.strerror}); check this machine's disk"
         ) from error
+
+
+def _refusal(uri: str, error: ClientError) -> StorageError:
+    code = error.response.get("Error", {}).get("Code", "")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code in _MISSING:
+        return MissingError(f"there is no object {uri}; check bucket and key")
+    if code in _REPLACED:
+        return ReplacedError(f"{uri} was replaced after it was planned; run the pipeline again")
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return OutageError(f"S3 failed for {uri}: {error}; check that server, its log and its disk")
+    if code == "SignatureDoesNotMatch":
+        return KeyRefusedError(f"S3 refused {uri}: {error}; correct AWS_SECRET_ACCESS_KEY, {_OF_A_POD}")
+    kind = OutageError if code in _BUSY else StorageError
+    return kind(f"S3 refused {uri}: {error}; check the endpoint and the credentials")
 
 
 @contextmanager

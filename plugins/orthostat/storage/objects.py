@@ -1,7 +1,6 @@
-"""Objects by URI: `s3://bucket/key` through boto3, anything else as a local path."""
+"""Objects by address: in S3 through boto3, else in local files."""
 
 import hashlib
-import json
 import logging
 import shutil
 import time
@@ -17,7 +16,8 @@ from botocore.config import Config
 from botocore.exceptions import HTTPClientError, IncompleteReadError
 
 from orthostat.errors import MissingError, StorageError
-from orthostat.storage_errors import translated, translated_file
+from orthostat.storage.addresses import is_s3, split_s3
+from orthostat.storage.translation import translated, translated_file
 
 _LONGEST_NAME = 100
 _READS = 3
@@ -38,64 +38,18 @@ class StoredObject(NamedTuple):
     """UTC."""
 
 
-def join(uri: str, *parts: str) -> str:
-    """Join URI parts with single slashes: `join("s3://b/a/", "c") == "s3://b/a/c"`."""
-    return "/".join([uri.rstrip("/"), *(part.strip("/") for part in parts)])
-
-
-def is_s3(uri: str) -> bool:
-    """Whether `uri` names an object in S3 rather than a local path."""
-    return uri.startswith("s3://")
-
-
-def absolute(uri: str) -> str:
-    """A local path that still means the same file when it is read elsewhere; S3 URIs as they are."""
-    if is_s3(uri):
-        return uri
-    if "://" in uri or not uri:
-        raise StorageError(f"'{uri:.200}' is no address that is known here; write s3://BUCKET/KEY or a path")
-    with translated_file(uri):
-        return str(Path(uri).resolve())
-
-
-def is_same(uri: str, other: str) -> bool:
-    """Whether two URIs mean the same object or file, also through a link."""
-    if is_s3(uri) or is_s3(other):
-        return uri == other
-    with translated_file(uri):
-        one, two = Path(uri), Path(other)
-        return one.resolve() == two.resolve() or (one.exists() and two.exists() and one.samefile(two))
-
-
-def split_s3(uri: str) -> tuple[str, str]:
-    """Bucket and key of an `s3://` URI. Raises StorageError when it names no bucket."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    if not is_s3(uri) or not bucket:
-        raise StorageError(f"'{uri}' is no S3 URI; write s3://BUCKET/KEY")
-    return bucket, key
-
-
 def read_bytes(uri: str) -> bytes:
     """The object's bytes. Raises StorageError when it is missing or cannot be read."""
     if not is_s3(uri):
         with translated_file(uri):
             return _local(uri).read_bytes()
-    return _get(uri, lambda answer: bytes(answer["Body"].read()))
+    return get(uri, lambda answer: bytes(answer["Body"].read()))
 
 
 def read_range(uri: str, start: int, length: int, etag: str) -> bytes:
     """Some bytes of an object in S3. Raises StorageError when it is no longer the one with that etag."""
     part = {"Range": f"bytes={start}-{start + length - 1}", "IfMatch": f'"{etag}"'}
-    return _get(uri, lambda answer: bytes(answer["Body"].read()), **part)
-
-
-def read_json(uri: str) -> Any:
-    """The object parsed as JSON. Raises StorageError when it is missing or no JSON."""
-    data = read_bytes(uri)
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise StorageError(f"{uri} is not valid JSON ({error}); write it again") from error
+    return get(uri, lambda answer: bytes(answer["Body"].read()), **part)
 
 
 def write_bytes(uri: str, data: bytes, content_type: str = "application/octet-stream") -> None:
@@ -114,63 +68,6 @@ def write_bytes(uri: str, data: bytes, content_type: str = "application/octet-st
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
-
-
-def write_json_if(uri: str, value: Any, etag: str | None) -> str:
-    """Write JSON to S3 only over the object with that etag, or where `etag` is None only as a new one.
-
-    Returns the new etag. Raises ReplacedError when somebody else was first.
-    """
-    bucket, key = split_s3(uri)
-    condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": f'"{etag}"'}
-    body, kind = dump_json(value), "application/json"
-    with translated(uri):
-        answer = s3().put_object(Bucket=bucket, Key=key, Body=body, ContentType=kind, **condition)
-        return str(answer["ETag"]).strip('"')
-
-
-def read_json_with_etag(uri: str) -> tuple[Any, str]:
-    """An object in S3 parsed as JSON, and its etag. Raises StorageError when it is missing or no JSON."""
-    data, etag = _get(uri, lambda answer: (answer["Body"].read(), str(answer["ETag"]).strip('"')))
-    try:
-        return json.loads(data), etag
-    except (ValueError, RecursionError) as error:
-        raise StorageError(f"{uri} is not valid JSON ({error}); write it again") from error
-
-
-def write_private_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON into a local file that only its owner can read."""
-    write_private(path, dump_json(value))
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Write a local file that only its owner can read, from its first byte on."""
-    part = path.with_name(f".{path.name}.part")
-    part.unlink(missing_ok=True)
-    part.touch(mode=0o600)
-    part.write_bytes(data)
-    part.replace(path)
-
-
-def write_json(uri: str, value: Any) -> None:
-    """Write `value` as JSON with sorted keys, so that equal values are equal bytes."""
-    write_bytes(uri, dump_json(value), "application/json")
-
-
-def dump_json(value: Any) -> bytes:
-    """`value` as canonical JSON: sorted keys, two spaces, a newline at the end."""
-    return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
-
-
-def digest(value: Any) -> str:
-    """SHA-256 in hex of a JSON value's canonical form."""
-    return hashlib.sha256(dump_json(value)).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 in hex of a local file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def describe(uri: str) -> StoredObject:
@@ -245,7 +142,7 @@ def download(uri: str, path: Path, etag: str | None = None) -> None:
         with path.open("wb") as file:
             shutil.copyfileobj(answer["Body"], file, 1 << 20)
 
-    _get(uri, write, **condition)
+    get(uri, write, **condition)
 
 
 def local_copy(uri: str, folder: Path) -> Path:
@@ -281,7 +178,7 @@ def delete(uri: str) -> None:
         s3().delete_object(Bucket=bucket, Key=key)
 
 
-def _get(uri: str, take: Callable[[Any], _Taken], **options: str) -> _Taken:
+def get(uri: str, take: Callable[[Any], _Taken], **options: str) -> _Taken:
     """What `take` makes of S3's answer. botocore asks again for an answer that fails; for a body that breaks
     off nobody would, and a pod would end for it.
     """
