@@ -16,7 +16,7 @@ from orthostat import settings
 from orthostat.pipelines.options import PredictOptions
 from orthostat.prediction.bundle import unpack_bundle
 from orthostat.prediction.chips import read_chips
-from orthostat.prediction.engines.engine import open_engine
+from orthostat.prediction.engines.choice import open_engine
 from orthostat.prediction.read import open_image
 from orthostat.prediction.windows import spans
 

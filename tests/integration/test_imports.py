@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.integration.story import Story, upload_scenes
 
 HEAVY = ("alembic", "geopandas", "matplotlib", "onnxruntime", "pandas", "pandera", "pyarrow", "pyogrio")
@@ -46,3 +48,16 @@ def test_steps_of_a_run_with_nothing_new_load_what_they_use(story: Story, world:
         loaded[name] = loaded_by(name, *of_run)
     unneeded = {name: sorted(loaded[name] - MAY_LOAD[name]) for name in MAY_LOAD}
     assert unneeded == {name: [] for name in MAY_LOAD}
+
+
+@pytest.mark.parametrize(
+    ("module", "unneeded"),
+    [
+        ("orthostat.prediction.images", {"numpy", "pyproj", "pystac", "rasterio", "onnxruntime"}),
+        ("orthostat.prediction.child", {"boto3", "botocore", "PIL", "pyproj", "pystac", "torch"}),
+    ],
+)
+def test_a_pod_is_not_kept_from_its_first_pixel_by_what_comes_later(module: str, unneeded: set[str]) -> None:
+    program = f"import sys, {module}; print(*sorted({unneeded!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == []

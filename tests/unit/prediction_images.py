@@ -9,12 +9,13 @@ import rasterio
 from numpy.typing import NDArray
 
 from orthostat import storage
+from orthostat.gdal import without_account
 from orthostat.layout import Layout, PredictionKey
 from orthostat.pipelines.limits import Limits
 from orthostat.pipelines.options import PredictOptions
 from orthostat.planning.manifest import Batch, Recipe
 from orthostat.prediction.bundle import Bundle
-from orthostat.prediction.engines.engine import EngineName, open_engine
+from orthostat.prediction.engines.choice import EngineName, open_engine
 from orthostat.prediction.facts import Facts
 from orthostat.prediction.launch import Launched
 from orthostat.prediction.local import predict_local
@@ -71,8 +72,9 @@ class InThisProcess:
         """It runs."""
 
     def predict(self, image: Path, name: str, fill: float | None, folder: Path, report: Any = None) -> Facts:
-        """Predict a local image."""
-        return predict_local(self._engine, image, name, fill, folder, self._options, limits=self._limits)
+        """Predict a local image; a child has no account of S3 either."""
+        with without_account():
+            return predict_local(self._engine, image, name, fill, folder, self._options, limits=self._limits)
 
 
 def make_recipe(folder: Path, **changes: Any) -> Recipe:

@@ -13,8 +13,8 @@ from orthostat.pipelines.options import PredictOptions
 from orthostat.planning.recipe import options_sha256, pipeline_recipe
 from orthostat.prediction.bundle import unpack_bundle
 from orthostat.prediction.description import describe_bundle
-from orthostat.prediction.engines import engine as engine_module
-from orthostat.prediction.engines.engine import choose_engine, require_installed
+from orthostat.prediction.engines import choice
+from orthostat.prediction.engines.choice import choose_engine, require_installed
 from orthostat.prediction.options import resolve_options
 from tests.builders import make_pipeline
 from tests.onnx_bundle import VERSIONS, write_onnx_bundle
@@ -52,11 +52,11 @@ def test_what_onnx_does_not_know_it_refuses_by_name_and_auto_takes_the_other(tmp
 
 
 def test_a_missing_engine_says_what_to_install_and_how_to_add_the_onnx_model(monkeypatch):
-    monkeypatch.setattr(engine_module, "find_spec", lambda name: None if "torch" in name else find_spec(name))
+    monkeypatch.setattr(choice, "find_spec", lambda name: None if "torch" in name else find_spec(name))
     cure = r"install it with pip install 'orthostat\[predict,raster-vision\]' .*`orthostat bundle add-onnx`"
     with pytest.raises(BundleError, match=rf"needs the engine raster-vision, which is not installed.*{cure}"):
         require_installed("raster-vision", "m.zip", "the bundle holds no model.onnx")
-    monkeypatch.setattr(engine_module, "find_spec", lambda name: None)
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
     with pytest.raises(BundleError, match=r"needs the engine onnx.*orthostat\[predict\]"):
         require_installed("onnx", "m.zip", None)
 

@@ -25,7 +25,7 @@ from orthostat.pipelines.config import Grid
 from orthostat.pipelines.options import PredictOptions
 from orthostat.planning.manifest import PREDICT_VERSION
 from orthostat.prediction.bundle import unpack_bundle
-from orthostat.prediction.engines.engine import open_engine
+from orthostat.prediction.engines.choice import open_engine
 from orthostat.prediction.local import predict_local
 from orthostat.statistics.inputs import PUBLISH_VERSION
 from orthostat.statistics.rows import build_accuracy, build_rows

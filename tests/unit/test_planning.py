@@ -229,6 +229,13 @@ def test_verify_goes_by_the_generation_of_a_re_prediction(s3_bucket: str) -> Non
     assert len(found.committed) == 1
     reasons = [failure.reason.split(":")[0] for failure in found.failures]
     assert reasons == ["its Item is of an earlier prediction"]
+    # Two that predict again at once: what the later one has predicted is as good.
+    later = make_plan(pipeline, "and again", JANUARY, is_repredicted=True)
+    for scene in plan.scenes():
+        item = to_stac(make_prediction(scene.scene_id, generation=later.generation))
+        storage.write_json(pipeline_ledger(pipeline, JANUARY).key(scene).item, item)
+    assert not verify(plan).failures
+    assert not verify(later).failures
 
 
 def test_batches_are_bounded_and_written_as_manifests(s3_bucket: str) -> None:

@@ -106,7 +106,7 @@ def test_the_listener_hears_what_gdal_asks_for(tmp_path: Path, listener: tuple[s
 def write_header(path: Path, columns: int, rows: int, **profile: Any) -> Path:
     """A sparse GeoTIFF: its header alone."""
     fields = {"count": 1, "dtype": "uint16", "crs": "EPSG:32633", "SPARSE_OK": True, "BIGTIFF": "YES"}
-    transform = rasterio.Affine(0.01, 0, 500000, 0, -0.01, 4983400)
+    transform = rasterio.Affine(1e-4, 0, 500000, 0, -1e-4, 4983400)  # two thousand million pixels: 200 km
     with rasterio.open(
         path, "w", "GTiff", width=columns, height=rows, transform=transform, **(fields | profile)
     ):

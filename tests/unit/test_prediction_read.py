@@ -133,9 +133,25 @@ def test_an_image_may_have_no_place_on_earth(tmp_path, profile):
     [
         ({"crs": "EPSG:4326"}, r"no place on Earth: its bounds \(500000.0, .* system EPSG:4326"),
         ({"crs": 'LOCAL_CS["mine",UNIT["metre",1]]'}, r"no place on Earth"),
+        ({"crs": "EPSG:4258", "transform": rasterio.Affine(3, 0, -5, 0, -5, 95)}, r"no place on Earth"),
+        ({"crs": "EPSG:6933", "transform": rasterio.Affine(1e5, 0, 4e6, 0, -1e5, 8e6)}, r"no place on Earth"),
+        # A corner beyond the ellipse of the whole Earth, of which its Item could not tell the place.
+        (
+            {"crs": "ESRI:54009", "transform": rasterio.Affine(5e5, 0, -12e6, 0, -5e5, 7e6)},
+            "no place on Earth",
+        ),
     ],
 )
 def test_an_image_at_a_place_that_does_not_exist_is_refused(tmp_path, profile, message):
     path = write_image(tmp_path / "a.tif", BANDS, **profile)
     with pytest.raises(SceneError, match=message), open_image(path, "image", None):
         pass
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:32633"])
+@pytest.mark.parametrize("width", [0.001, -0.001])
+@pytest.mark.parametrize("height", [0.001, -0.001])
+def test_an_image_may_lie_upside_down_or_mirrored(tmp_path, crs, width, height):
+    transform = rasterio.Affine(width, 0, 15, 0, height, 45)
+    with open_image(write_image(tmp_path / "a.tif", BANDS, crs=crs, transform=transform), "image", None) as a:
+        assert a.is_placed

@@ -9,7 +9,7 @@ import rasterio
 
 from orthostat.pipelines.options import PredictOptions
 from orthostat.prediction.bundle import unpack_bundle
-from orthostat.prediction.engines.engine import open_engine
+from orthostat.prediction.engines.choice import open_engine
 from orthostat.prediction.facts import Facts
 from orthostat.prediction.local import predict_local
 from tests.onnx_bundle import write_onnx_bundle

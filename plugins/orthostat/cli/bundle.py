@@ -55,7 +55,7 @@ def run_show(arguments: argparse.Namespace) -> dict[str, Any] | str:
     """What the bundle says of itself."""
     from orthostat.pipelines.options import PredictOptions
     from orthostat.prediction.description import describe_bundle
-    from orthostat.prediction.engines.engine import ENGINES, choose_engine
+    from orthostat.prediction.engines.choice import ENGINES, choose_engine
     from orthostat.prediction.fetch import fetch_bundle
     from orthostat.prediction.options import resolve_options
 

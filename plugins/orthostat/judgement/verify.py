@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict
 
 from orthostat import storage
 from orthostat.errors import ToleranceError, name_some
-from orthostat.planning.manifest import write_manifest
+from orthostat.planning.manifest import is_since, write_manifest
 from orthostat.planning.plan import Plan, pipeline_ledger
 from orthostat.prediction.failure import Failure, read_failure
 from orthostat.prediction.item import Prediction
@@ -55,7 +55,7 @@ def verify(plan: Plan) -> Verification:
 
 
 def _is_of(generation: str, prediction: Prediction | None) -> bool:
-    return prediction is not None and prediction.generation == generation
+    return prediction is not None and is_since(prediction.generation, generation)
 
 
 def _missing(scene: Scene, what: str) -> Failure:
@@ -64,7 +64,7 @@ def _missing(scene: Scene, what: str) -> Failure:
         image_uri=scene.image_uri,
         etag=scene.etag,
         kind="machine",
-        reason=f"{what}: its pod ended before the scene was done; see the pod's log",
+        reason=f"{what}: its task ended before the scene was done; see the log of predict",
     )
 
 

@@ -14,12 +14,10 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from orthostat import settings, storage
 from orthostat.errors import ConfigurationError, OrthostatError, RefusedError
-from orthostat.pipelines.load import load_pipeline, pipeline_files
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -108,6 +106,8 @@ def read_allow_list() -> AllowList:
     path = settings.allow_list_path()
     if path is None:
         return AllowList()
+    import yaml
+
     try:
         return AllowList.model_validate(yaml.safe_load(path.read_text()) or {})
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:  # pydantic's is a ValueError
@@ -121,6 +121,8 @@ def allow_of_pipelines() -> AllowList:
     """What the pipeline files let people ask for, where there is no list: their bundles and images, and
     results beside the pipelines' own, never among them.
     """
+    from orthostat.pipelines.load import load_pipeline, pipeline_files
+
     pipelines = []
     for path in pipeline_files():
         try:

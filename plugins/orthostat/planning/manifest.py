@@ -1,5 +1,7 @@
 """What a pod is told: manifests in S3 that hold all it needs, so that it needs no pipeline file."""
 
+from datetime import UTC, datetime
+
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from orthostat import storage
@@ -68,3 +70,15 @@ def write_manifest(uri: str, manifest: BaseModel) -> None:
 def read_batch(uri: str) -> Batch:
     """The batch at `uri`. Raises StorageError when it is missing."""
     return Batch.model_validate(storage.read_json(uri))
+
+
+def name_generation(run_id: str) -> str:
+    """Names a run that predicts again, and the moment of its plan."""
+    return f"{run_id} of {datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
+def is_since(generation: str | None, wanted: str) -> bool:
+    """Whether a prediction is of the generation that is wanted, or of a run that was planned later: of two
+    that predict the same scenes again at once, one is as good as the other.
+    """
+    return generation is not None and generation.rpartition(" of ")[2] >= wanted.rpartition(" of ")[2]

@@ -6,8 +6,9 @@ from orthostat import settings, storage
 from orthostat.layout import Layout
 from orthostat.pipelines.config import Pipeline
 from orthostat.planning.manifest import Recipe
+from orthostat.prediction.classes import select_classes
 from orthostat.prediction.description import Description, describe_bundle
-from orthostat.prediction.engines.engine import EngineName, choose_engine
+from orthostat.prediction.engines.choice import EngineName, choose_engine
 from orthostat.prediction.fetch import fetch_bundle
 from orthostat.prediction.options import resolve_options
 from orthostat.scratch import scratch_folder
@@ -39,6 +40,12 @@ def decide_engine(pipeline: Pipeline) -> EngineName:
     description = describe_model(pipeline)
     options = resolve_options(description, model.options(), model.bundle)
     return choose_engine("auto", description, options, model.bundle)
+
+
+def require_classes(pipeline: Pipeline) -> None:
+    """Raises ConfigurationError when a class is to be published that the model does not know."""
+    if pipeline.publication.classes is not None:
+        select_classes(pipeline.publication, describe_model(pipeline).classes)
 
 
 def describe_model(pipeline: Pipeline) -> Description:

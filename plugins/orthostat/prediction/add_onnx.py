@@ -13,7 +13,7 @@ from orthostat.pipelines.options import PredictOptions
 from orthostat.prediction.bundle import MODEL_NAME, Bundle, unpack_bundle
 from orthostat.prediction.compare import Difference, compare
 from orthostat.prediction.description import ONNX_NAME, describe_bundle
-from orthostat.prediction.engines.engine import EngineName, choose_engine, require_installed
+from orthostat.prediction.engines.choice import EngineName, choose_engine, require_installed
 from orthostat.prediction.environment import clean_environment
 from orthostat.prediction.fetch import fetch_bundle
 from orthostat.prediction.options import resolve_options

@@ -11,9 +11,9 @@ from pathlib import Path
 from orthostat import storage
 from orthostat.errors import BundleError, MachineError, OrthostatError, OutageError
 from orthostat.layout import Layout
-from orthostat.planning.manifest import Batch, Recipe
+from orthostat.planning.manifest import Batch, Recipe, is_since
 from orthostat.prediction.description import describe_bundle
-from orthostat.prediction.engines.engine import ENGINES, choose_engine, require_installed
+from orthostat.prediction.engines.choice import ENGINES, choose_engine, require_installed
 from orthostat.prediction.failure import Failure, read_failure
 from orthostat.prediction.fetch import fetch_bundle
 from orthostat.prediction.item import Prediction
@@ -185,7 +185,7 @@ def _download_ahead(
 def _is_committed(work: Work) -> bool:
     if not storage.exists(work.key.item):
         return False
-    if work.generation is not None and read_generation(work.key.item) != work.generation:
+    if work.generation is not None and not is_since(read_generation(work.key.item), work.generation):
         return False
     storage.delete(work.key.failure)  # a process that ended between the commit and this line left it
     return True

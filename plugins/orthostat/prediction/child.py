@@ -4,6 +4,7 @@ It has no credential, no address of S3 or a database, and nothing of the schedul
 the bundle's code prints goes to stderr; the pipe carries JSON alone. A failure is told by its cause.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -11,21 +12,25 @@ import resource
 import signal
 import sys
 import threading
+import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import orthostat.prediction.rasterio_alone  # noqa: F401
 from orthostat.errors import BundleError, Cause, LimitError, OrthostatError
 from orthostat.pipelines.limits import Limits
 from orthostat.pipelines.options import PredictOptions
 from orthostat.prediction.bundle import Bundle
-from orthostat.prediction.engines.engine import Engine, open_engine
+from orthostat.prediction.engines.choice import ENGINES, import_engine, open_engine
+from orthostat.prediction.engines.engine import Engine
 from orthostat.prediction.facts import BUNDLE, IMAGE
 from orthostat.prediction.local import predict_local
 from orthostat.scratch import FULL
 
 _BROKEN = re.compile(r"CUDA|cuDNN|cuBLAS|NCCL|HIP error|No space left|Input/output error", re.IGNORECASE)
 """What libraries say of a machine that will not do better with the next image: CUDA's errors are sticky."""
+_REPORT_SECONDS = 1.0
 
 
 def main() -> None:
@@ -34,13 +39,17 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash leaves no file as large as the memory
     threading.Thread(target=_end_with_parent, daemon=True).start()
     pipe = Connection(int(sys.argv[1]))
+    if not pipe.poll():  # started before it is known which model: what `auto` takes first is loaded meanwhile
+        with contextlib.suppress(Exception):  # it fails again, and is told, where this engine is asked for
+            import_engine(next(iter(ENGINES)))
     engine = _open(pipe, json.loads(pipe.recv_bytes()))
+    report = _Report(pipe)
     while engine is not None:
         try:
             order = json.loads(pipe.recv_bytes())
         except EOFError:
             return
-        _predict(pipe, engine, order)
+        _predict(pipe, engine, order, report)
 
 
 def _end_with_parent() -> None:
@@ -70,10 +79,20 @@ def _open(pipe: Connection, order: dict[str, Any]) -> Engine | None:
     return engine
 
 
-def _predict(pipe: Connection, engine: Engine, order: dict[str, Any]) -> None:
-    def report(share: float) -> None:
-        _send(pipe, {"share": share})
+class _Report:
+    """Tells now and then how much of an image is done; for the first image of all at once."""
 
+    def __init__(self, pipe: Connection):
+        self._pipe = pipe
+        self._told = float("-inf")
+
+    def __call__(self, share: float) -> None:
+        if time.monotonic() - self._told >= _REPORT_SECONDS:
+            self._told = time.monotonic()
+            _send(self._pipe, {"share": share})
+
+
+def _predict(pipe: Connection, engine: Engine, order: dict[str, Any], report: _Report) -> None:
     try:
         facts = predict_local(
             engine,

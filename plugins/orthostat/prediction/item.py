@@ -6,7 +6,7 @@ from typing import Any
 
 from orthostat.prediction.classes import LabelClass
 from orthostat.prediction.description import Task
-from orthostat.prediction.engines.engine import EngineName
+from orthostat.prediction.engines.choice import EngineName
 from orthostat.prediction.facts import BandFacts
 
 

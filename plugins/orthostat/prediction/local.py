@@ -1,7 +1,6 @@
 """Predicting a local image into local files: all that happens between model and image, and no more."""
 
 import math
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,10 +25,9 @@ from orthostat.prediction.statistics import image_statistics
 from orthostat.prediction.vectors import write_boxes, write_polygons
 
 Report = Callable[[float], None]
-"""Gets the share of the image that is done."""
+"""Gets the share of the image that is done, after each window."""
 
 _OBSERVED = (LabelClass(0, "observed", "FFFFFF"),)
-_REPORT_SECONDS = 1.0
 
 
 def predict_local(
@@ -160,16 +158,13 @@ def _channels(engine: Engine, image: Image) -> list[int]:
 
 
 class _Progress:
-    """Tells now and then how much of the image is done."""
+    """Tells after each window how much of the image is done."""
 
     def __init__(self, image: Image, engine: Engine, report: Report):
         self._windows = math.prod(math.ceil(side / engine.options.stride) for side in image.shape)
         self._done = 0
         self._report = report
-        self._told = time.monotonic()
 
     def __call__(self, area: Area) -> None:
         self._done += 1
-        if time.monotonic() - self._told >= _REPORT_SECONDS:
-            self._told = time.monotonic()
-            self._report(min(self._done / self._windows, 1.0))
+        self._report(min(self._done / self._windows, 1.0))

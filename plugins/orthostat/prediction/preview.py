@@ -6,8 +6,6 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from PIL import Image as Picture
-from PIL import ImageDraw
 
 from orthostat.prediction.classes import NODATA, LabelClass
 from orthostat.prediction.read import Image
@@ -18,6 +16,8 @@ _SIDE = 512
 
 def draw_classes(path: Path, labels_path: Path, classes: Sequence[LabelClass]) -> None:
     """A class raster in the classes' colours, transparent where there is no data."""
+    from PIL import Image as Picture  # here, as no model waits for it
+
     with rasterio.open(labels_path) as dataset:
         shape = _fit(dataset.shape)
         labels = dataset.read(1, out_shape=shape)
@@ -39,6 +39,9 @@ def draw_boxes(
 
     `corners` has the shape (boxes, 4): top, left, bottom, right in pixels of the image.
     """
+    from PIL import Image as Picture
+    from PIL import ImageDraw
+
     rows, columns = _fit(image.shape)
     picture = Picture.fromarray(image.thumbnail((rows, columns)))
     draw = ImageDraw.Draw(picture)

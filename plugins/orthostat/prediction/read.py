@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from pyproj import Transformer
-from pyproj.exceptions import ProjError
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 from rasterio.errors import CRSError, RasterioError
+from rasterio.warp import transform
 
 from orthostat.errors import SceneError
 from orthostat.prediction.bands import BandValues
@@ -23,7 +22,7 @@ from orthostat.prediction.blocks import Area, Block, is_finite
 from orthostat.prediction.facts import BandFacts
 from orthostat.prediction.formats import open_image_file
 
-_FARTHEST_DEGREES = (361, 91, 361, 91)
+_FARTHEST_DEGREES = (361, 91)
 """Longitude and latitude; a degree more than there is, for pixels that are centred on the edge."""
 
 
@@ -119,14 +118,17 @@ class Image:
             return False
         bounds = tuple(self._dataset.bounds)
         try:
-            to_degrees = Transformer.from_crs(self.crs.to_wkt(), "EPSG:4326", always_xy=True)
-            exists = bool((np.abs(to_degrees.transform_bounds(*bounds)) <= _FARTHEST_DEGREES).all())
-        except ProjError:
+            west, south, east, north = bounds
+            corners = [west, east, east, west], [south, south, north, north]
+            degrees = np.transpose(transform(self.crs, "EPSG:4326", *corners))
+            exists = bool((np.abs(degrees) <= _FARTHEST_DEGREES).all())
+        except (CRSError, RasterioError, CPLE_BaseError):
             exists = False
         if not exists:
             raise SceneError(
-                f"{self.name} has no place on Earth: its bounds {bounds} mean nothing in its coordinate "
-                f"system {crs_text(self.crs)}; write the right one into the file, e.g. with gdal_edit -a_srs"
+                f"{self.name} has no place on Earth: its bounds {bounds} have a corner that is nowhere "
+                f"in its coordinate system {crs_text(self.crs)}; write the right one into the file, "
+                "e.g. with gdal_edit -a_srs, or cut the image to what lies on Earth"
             )
         return True
 

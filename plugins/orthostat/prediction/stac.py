@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Any
-
-import pystac
-from pyproj import Transformer
+from typing import TYPE_CHECKING, Any
 
 from orthostat import storage
 from orthostat.errors import OutageError, StorageError
 from orthostat.prediction.classes import NODATA, LabelClass
 from orthostat.prediction.facts import BandFacts
 from orthostat.prediction.item import File, Prediction
+
+if TYPE_CHECKING:
+    import pystac
 
 _READERS = 16
 _MULTIHASH_SHA256 = "1220"
@@ -44,6 +44,8 @@ def media_type(name: str) -> str:
 
 def to_stac(prediction: Prediction) -> dict[str, Any]:
     """The Item as JSON (STAC 1.1; projection, raster, classification, processing, model)."""
+    import pystac  # here, as a pod has nothing to say before it has predicted
+
     item = pystac.Item(
         id=prediction.scene_id,
         **_place(prediction),
@@ -64,6 +66,8 @@ def to_stac(prediction: Prediction) -> dict[str, Any]:
 def _place(prediction: Prediction) -> dict[str, Any]:
     if prediction.crs is None:
         return {"geometry": None, "bbox": None}
+    from pyproj import Transformer
+
     west, south, east, north = prediction.bounds
     to_degrees = Transformer.from_crs(prediction.crs, "EPSG:4326", always_xy=True)
     xs, ys = to_degrees.transform([west, east, east, west, west], [south, south, north, north, south])
@@ -146,7 +150,9 @@ def _classes(prediction: Prediction) -> list[dict[str, Any]]:
     return [{"value": c.class_id, "name": c.name, "color_hint": c.color} for c in prediction.classes]
 
 
-def _asset(prediction: Prediction, name: str, file: File) -> pystac.Asset:
+def _asset(prediction: Prediction, name: str, file: File) -> "pystac.Asset":
+    import pystac
+
     fields: dict[str, Any] = {"file:checksum": f"{_MULTIHASH_SHA256}{file.sha256}"}
     if name.endswith(".tif"):
         fields["raster:bands"] = [{"data_type": "uint8", "nodata": NODATA, "sampling": "area"}]

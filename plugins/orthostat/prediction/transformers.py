@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from orthostat.errors import BundleError
+from orthostat.prediction.engines.onnx_limits import TRANSFORMERS
 from orthostat.prediction.transforms import (
     CastTransform,
     MinMaxTransform,
@@ -140,6 +141,3 @@ _MAKERS: Mapping[str, Callable[[Mapping[str, Any]], Transform]] = {
     "nan_transformer": _make_nan,
     "reclass_transformer": _make_reclass,
 }
-
-TRANSFORMERS = frozenset({"stats_transformer", *_MAKERS})
-"""Raster Vision's names of the transformers that are known."""

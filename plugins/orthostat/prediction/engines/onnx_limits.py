@@ -2,7 +2,17 @@
 
 from orthostat.prediction.description import VERSIONS, Description
 from orthostat.prediction.options import ModelOptions
-from orthostat.prediction.transformers import TRANSFORMERS
+
+TRANSFORMERS = frozenset(
+    [
+        "cast_transformer",
+        "min_max_transformer",
+        "nan_transformer",
+        "reclass_transformer",
+        "stats_transformer",
+    ]
+)
+"""Raster Vision's names of the transformers that are known."""
 
 
 def why_not(model: Description, options: ModelOptions) -> str | None:
