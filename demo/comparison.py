@@ -4,7 +4,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from orthostat.statistics.schema import MAP_COUNT, Row
+from orthostat.statistics.codes import MAP_COUNT, Row
 
 
 def compare_with_boxes(rows: Sequence[Row], truth_path: Path) -> str:

@@ -17,11 +17,11 @@ from orthostat.errors import ServiceError
 from orthostat.layout import Layout
 from orthostat.local.airflow_client import AirflowClient, ConflictError, TaskInstance
 from orthostat.pipelines.load import find_pipeline
+from orthostat.statistics.codes import Row
 from orthostat.statistics.copy import read_vintage
 from orthostat.statistics.database import open_database
 from orthostat.statistics.display import format_table
 from orthostat.statistics.publish import read_catalog
-from orthostat.statistics.schema import Row
 
 BUCKET = "s3://orthostat-demo"
 PIPELINES = ("landsat", "synthetic", "trees")

@@ -14,10 +14,11 @@ from orthostat.estimation.period import ZoneEstimate
 from orthostat.layout import Layout
 from orthostat.pipelines.config import Pipeline
 from orthostat.prediction.classes import LabelClass
+from orthostat.statistics.codes import Row
 from orthostat.statistics.inputs import Inputs
 from orthostat.statistics.result import PeriodResult, write_result
 from orthostat.statistics.rows import Provenance, build_accuracy, build_rows
-from orthostat.statistics.schema import ACCURACY, LINEAGE, OBSERVATIONS, Row
+from orthostat.statistics.schema import ACCURACY, LINEAGE, OBSERVATIONS
 from orthostat.statistics.tables import arrow_schema, digest_tables
 from tests.builders import make_pipeline
 

@@ -3,6 +3,7 @@
 import csv
 import io
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -11,8 +12,11 @@ from sqlalchemy import text
 
 from orthostat import storage
 from orthostat.cli.main import main
+from orthostat.errors import ConfigurationError
 from orthostat.layout import Layout
 from orthostat.pipelines.config import Pipeline
+from orthostat.pipelines.window import window_of_days
+from orthostat.planning.plan import make_plan
 from orthostat.statistics import exports
 from orthostat.statistics import publish as publish_module
 from orthostat.statistics.copy import read_vintage
@@ -20,6 +24,8 @@ from orthostat.statistics.database import open_database
 from orthostat.statistics.publish import publish, read_catalog
 from orthostat.statistics.release import release
 from tests.builders_statistics import SAMPLE, make_release_pipeline, make_result, write_zones
+
+JANUARY = window_of_days(date(2024, 1, 1), date(2024, 1, 31))
 
 
 @pytest.fixture
@@ -44,6 +50,19 @@ def read_csv(uri: str) -> list[dict[str, str]]:
 def test_nothing_released_has_no_catalog(pipeline: Pipeline) -> None:
     assert publish(pipeline) is None
     assert files_of(pipeline) == {}
+
+
+def test_an_output_of_another_pipeline_is_left_alone(pipeline: Pipeline) -> None:
+    release(pipeline, "run-1", [make_result(pipeline)])
+    publish(pipeline)
+    before = files_of(pipeline)
+    other = pipeline.model_copy(update={"name": "other"})
+    release(other, "run-1", [make_result(other)])
+    message = r"is that of the pipeline 'made', .* give 'other' an output of its own"
+    for use in (publish, publish_module.find_leftovers, lambda p: make_plan(p, "run-2", JANUARY)):
+        with pytest.raises(ConfigurationError, match=message):
+            use(other)
+    assert files_of(pipeline) == before
 
 
 def test_the_catalog_names_the_files_of_every_period_as_they_are_now(

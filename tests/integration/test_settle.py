@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from orthostat import storage
+from orthostat.errors import ConfigurationError
 from orthostat.layout import Layout
 from orthostat.steps import settle
 from tests.integration.story import Story, run_command, upload_scenes
@@ -56,3 +57,13 @@ def test_a_run_with_a_scene_to_predict_judges_after_it(
     upload_scenes(story, world, "2024-01")
     monkeypatch.setattr(settle, "judge_run", None)
     assert story.plan("first", *JANUARY)["unneeded"] == []
+
+
+def test_a_class_that_the_model_does_not_know_is_told_before_anything_is_predicted(
+    story: Story, world: Path
+) -> None:
+    upload_scenes(story, world, "2024-01")
+    wrong = story.write(publication={"classes": ["crop", "lava"]})
+    with pytest.raises(ConfigurationError, match=r"names \['lava'\], the model knows \['water', .*correct"):
+        wrong.plan("first", "2024-01-01", "2024-02-01")
+    assert not list(storage.list_objects(Layout(story.pipeline.output).run("first", "")))

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from orthostat.cli.main import build_parser
 from orthostat.errors import ConfigurationError
-from orthostat.pipelines.load import load_pipeline, load_predict_image, pipeline_files
+from orthostat.pipelines.load import find_pipeline, load_pipeline, load_predict_image, pipeline_files
 from tests.builders import make_pipeline
 
 
@@ -41,6 +42,15 @@ def test_a_valid_file_is_read(tmp_path: Path) -> None:
         ({"zones": {"uri": "s3://a/z", "id_colum": "a", "version": "1"}}, r"did you mean 'id_column'"),
         ({"schedule": "every night"}, r"field 'schedule' has the value 'every night': is no cron expression"),
         ({"publication": {"min_coverage": 0.9, "normal_coverage": 0.5}}, r"min_coverage 0.9 is above normal"),
+        (
+            {
+                "output": "s3://archive/scenes/out",
+                "scenes": {"uri": "s3://archive/scenes/", "stac_asset": "v"},
+            },
+            r"output s3://archive/scenes/out lies below scenes.uri s3://archive/scenes/: results",
+        ),
+        ({"resources": {"memory": "100"}}, r"field 'resources.memory' .*'100': is 100 bytes; .* e.g. 100Gi"),
+        ({"resources": {"image": ""}}, r"field 'resources.image' has the value ''"),
         ({"name": "other"}, r"field 'name' is 'other', the file is 'made.yaml'; make them equal"),
     ],
 )
@@ -49,6 +59,37 @@ def test_each_mistake_is_named_with_field_value_and_cure(
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
         load_pipeline(write(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("output", "is_shared"),
+    [
+        ("s3://b/made", True),
+        ("s3://b/made/", True),
+        ("s3://b/made/more", True),
+        ("s3://b", True),
+        ("s3://b/made2", False),
+        ("s3://a/made", False),
+    ],
+)
+def test_no_two_pipelines_share_an_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, is_shared: bool
+) -> None:
+    monkeypatch.setenv("ORTHOSTAT_PIPELINES_DIR", str(tmp_path))
+    path = write(tmp_path, output="s3://b/made")
+    assert find_pipeline("made").output == "s3://b/made"
+    other = yaml.safe_load(path.read_text()) | {"name": "other", "output": output}
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(other))
+    (tmp_path / "broken.yaml").write_text("name: [\n")  # which says so itself
+    if not is_shared:
+        assert find_pipeline("made").output == "s3://b/made"
+        return
+    message = r"'made' and 'other' have the outputs .* give each pipeline an output of its own"
+    with pytest.raises(ConfigurationError, match=message):
+        find_pipeline("made")
+    arguments = build_parser().parse_args(["pipelines", "check", str(path)])
+    with pytest.raises(ConfigurationError, match=message):
+        arguments.run(arguments)
 
 
 def test_a_missing_field_is_named(tmp_path: Path) -> None:

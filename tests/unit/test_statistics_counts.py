@@ -18,11 +18,12 @@ from orthostat.aggregation.zones import read_zones
 from orthostat.errors import ReleaseError
 from orthostat.pipelines.config import Grid
 from orthostat.statistics.check import check_rows
+from orthostat.statistics.codes import Row
 from orthostat.statistics.composite import draw_composite
 from orthostat.statistics.display import format_table
 from orthostat.statistics.maps import draw_map
 from orthostat.statistics.rows import build_rows
-from orthostat.statistics.schema import OBSERVATIONS, Row
+from orthostat.statistics.schema import OBSERVATIONS
 from orthostat.statistics.tables import dump_csv, dump_parquet, read_parquet
 from tests.builders import make_pipeline
 from tests.builders_objects import CLASSES

@@ -17,10 +17,11 @@ from orthostat.aggregation.zones import read_zones
 from orthostat.errors import ReleaseError
 from orthostat.statistics.cartography import dump_png, label_zones
 from orthostat.statistics.check import check_rows
+from orthostat.statistics.codes import Row
 from orthostat.statistics.composite import draw_composite
 from orthostat.statistics.display import _find_decimals, _km2, format_table
 from orthostat.statistics.maps import _Scale, draw_map
-from orthostat.statistics.schema import OBSERVATIONS, Row
+from orthostat.statistics.schema import OBSERVATIONS
 from orthostat.statistics.tables import digest_figures, dump_csv, dump_parquet, read_parquet
 from tests.builders import make_pipeline
 from tests.builders_statistics import CLASSES, SAMPLE, make_tables, write_zones

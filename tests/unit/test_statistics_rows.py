@@ -4,8 +4,9 @@ import pytest
 
 from orthostat.errors import ConfigurationError, ReleaseError
 from orthostat.statistics.check import check_rows
+from orthostat.statistics.codes import Row
 from orthostat.statistics.rows import build_accuracy, build_rows
-from orthostat.statistics.schema import ACCURACY, OBSERVATIONS, Row
+from orthostat.statistics.schema import ACCURACY, OBSERVATIONS
 from tests.builders import make_pipeline
 from tests.builders_statistics import (
     CLASSES,

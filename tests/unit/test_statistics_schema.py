@@ -7,7 +7,8 @@ import pytest
 
 from orthostat.errors import ReleaseError
 from orthostat.statistics.check import check_rows
-from orthostat.statistics.schema import ACCURACY, LINEAGE, OBSERVATIONS, Row
+from orthostat.statistics.codes import Row
+from orthostat.statistics.schema import ACCURACY, LINEAGE, OBSERVATIONS
 from tests.builders import make_pipeline
 from tests.builders_statistics import SAMPLE, make_tables
 

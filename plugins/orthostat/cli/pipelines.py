@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from orthostat.pipelines.config import Pipeline
 
 
+_NOT_ASKED = "; the cluster was not asked, as 'runner: process' starts no pods"
+
+
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
@@ -37,16 +40,20 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def check_files(arguments: argparse.Namespace) -> dict[str, Any] | str:
     """Check the files; raises ConfigurationError with all that is wrong, after the JSON if asked for."""
-    from orthostat.pipelines.load import load_pipeline, pipeline_files
+    from orthostat.pipelines.load import load_others, load_pipeline, pipeline_files
+    from orthostat.pipelines.outputs import require_separate_output
 
     paths = [arguments.file] if arguments.file else pipeline_files()
-    valid, invalid = [], {}
+    valid, invalid, told = [], {}, []
     for path in paths:
         try:
             pipeline = load_pipeline(path)
-            if arguments.cluster and pipeline.runner == "kubernetes":
+            require_separate_output(pipeline, load_others(pipeline_files()))
+            has_pods = pipeline.runner == "kubernetes"
+            if arguments.cluster and has_pods:
                 _ask_cluster(pipeline)
             valid.append(pipeline.name)
+            told.append(f"{pipeline.name}: valid{_NOT_ASKED if arguments.cluster and not has_pods else ''}")
         except ConfigurationError as error:
             invalid[str(path)] = str(error)
     if not paths:
@@ -56,7 +63,7 @@ def check_files(arguments: argparse.Namespace) -> dict[str, Any] | str:
         refusal = ConfigurationError("\n".join(invalid.values()))
         refusal.result = result if arguments.json else None
         raise refusal
-    return result if arguments.json else "\n".join(f"{name}: valid" for name in valid)
+    return result if arguments.json else "\n".join(told)
 
 
 def _ask_cluster(pipeline: "Pipeline") -> None:

@@ -75,7 +75,7 @@ def _check_rights(api: Any, namespace: str) -> str | None:
         return None
     return (
         f"the account may not {', '.join(lacking)} in namespace '{namespace}'; bind it to the Role "
-        "'pod-launcher' (config/kubernetes), as scheduler, workers and triggerer must be"
+        "'pod-launcher' (config/kubernetes/base), as scheduler, workers and triggerer must be"
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from orthostat.cluster.diagnosis import Diagnosis
 from orthostat.pipelines.resources import amount
 
-_APPLY = "apply config/kubernetes (kubectl apply -k), or correct"
+_APPLY = "apply config/kubernetes/base or your overlay of it (kubectl apply --server-side -k), or correct"
 
 
 def explain_refusal(status: int, message: str, namespace: str) -> Diagnosis | None:
@@ -77,8 +77,8 @@ def _no_priority(match: re.Match[str], message: str, namespace: str) -> Diagnosi
 
 def _no_right(match: re.Match[str], message: str, namespace: str) -> Diagnosis:
     return Diagnosis(
-        f"{match[1]} may not {match[2]} {match[3]} in namespace '{namespace}'; bind it there to the "
-        "Role 'pod-launcher' (config/kubernetes), as scheduler, workers and triggerer must be, or correct "
+        f"{match[1]} may not {match[2]} {match[3]} in namespace '{namespace}'; bind it there to the Role "
+        "'pod-launcher' (config/kubernetes/base), as scheduler, workers and triggerer must be, or correct "
         "'resources.namespace'",
         is_final=True,
     )

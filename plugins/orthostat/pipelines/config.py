@@ -274,6 +274,15 @@ class Pipeline(Section):
             return self.limits
         return self.limits.model_copy(update={"memory_mb": 0.9 * amount(self.resources.memory) / 1e6})
 
+    @model_validator(mode="after")
+    def _reads_no_results(self) -> "Pipeline":
+        if f"{self.output.rstrip('/')}/".startswith(self.scenes.folder):
+            raise ValueError(
+                f"output {self.output} lies below scenes.uri {self.scenes.folder}: results would be listed "
+                "as scenes; give one of them another prefix"
+            )
+        return self
+
     @field_validator("schedule")
     @classmethod
     def _is_cron(cls, schedule: str | None) -> str | None:

@@ -4,7 +4,7 @@ import re
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 _UNITS: dict[str, Decimal] = {"": Decimal(1), "m": Decimal("0.001")} | {
     f"{prefix}{binary}": Decimal(1024 if binary else 1000) ** power
@@ -12,6 +12,7 @@ _UNITS: dict[str, Decimal] = {"": Decimal(1), "m": Decimal("0.001")} | {
     for binary in ("", "i")
 }
 _UNITS["k"] = _UNITS.pop("K")
+_LEAST_BYTES = 1e6
 Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(m|k|Ki|[MGTPE]i?)?$")]
 """Of Kubernetes: `500m`, `4`, `16Gi`."""
 
@@ -35,14 +36,26 @@ class Toleration(BaseModel):
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
 
 
+def _in_bytes(quantity: str) -> str:
+    """A forgotten unit is a pod of a few bytes. Raises ValueError."""
+    if amount(quantity) < _LEAST_BYTES:
+        raise ValueError(f"is {amount(quantity):g} bytes; write the unit, e.g. {quantity.rstrip('m')}Gi")
+    return quantity
+
+
+Bytes = Annotated[Quantity, AfterValidator(_in_bytes)]
+"""A quantity of memory or disk: `16Gi`."""
+Image = Annotated[str, Field(pattern=r"^[^\s]+$")]
+
+
 class PodSize(BaseModel):
     """What a pod without a GPU asks for."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     cpu: Quantity = "2"
-    memory: Quantity = "8Gi"
-    scratch: Quantity = "20Gi"
+    memory: Bytes = "8Gi"
+    scratch: Bytes = "20Gi"
     """Size of the pod's only writable folder."""
 
 
@@ -51,13 +64,13 @@ class Resources(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    image: str = "orthostat-predict:latest"
-    stats_image: str = "orthostat-stats:latest"
+    image: Image = "orthostat-predict:latest"
+    stats_image: Image = "orthostat-stats:latest"
     namespace: str = "orthostat"
     gpu: Annotated[int, Field(ge=0)] = 1
     cpu: Quantity = "4"
-    memory: Quantity = "16Gi"
-    scratch: Quantity = "20Gi"
+    memory: Bytes = "16Gi"
+    scratch: Bytes = "20Gi"
     """Size of the pod's only writable folder."""
     stats: PodSize = PodSize()
     node_selector: dict[str, str] = {}

@@ -4,7 +4,7 @@ import heapq
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,9 +12,10 @@ from orthostat import storage
 from orthostat.errors import ConfigurationError, name_some
 from orthostat.layout import Layout
 from orthostat.pipelines.config import Pipeline
+from orthostat.pipelines.outputs import require_own_output
 from orthostat.pipelines.window import Window, periods_in
-from orthostat.planning.manifest import Batch, Recipe, read_batch, write_manifest
-from orthostat.planning.recipe import options_sha256, pipeline_recipe
+from orthostat.planning.manifest import Batch, Recipe, name_generation, read_batch, write_manifest
+from orthostat.planning.recipe import options_sha256, pipeline_recipe, require_classes
 from orthostat.prediction.failure import read_failure
 from orthostat.scenes.archive import list_scenes
 from orthostat.scenes.ledger import Ledger, new_scenes, read_ledger
@@ -71,8 +72,11 @@ class Plan(BaseModel):
 def make_plan(pipeline: Pipeline, run_id: str, window: Window, *, is_repredicted: bool = False) -> Plan:
     """List the window's scenes, leave out what is committed, and write the batches and the plan to S3.
 
-    Raises SceneError when the archive holds no scene at all.
+    Raises SceneError when the archive holds no scene at all, ConfigurationError when the output is another
+    pipeline's, or a class to be published is not the model's.
     """
+    require_own_output(pipeline)
+    require_classes(pipeline)
     layout = Layout(pipeline.output)
     listing, withdrawn = list_scenes(pipeline.scenes, window), read_withdrawals(layout)
     scenes = [scene for scene in listing.scenes if scene.scene_id not in withdrawn]
@@ -81,7 +85,7 @@ def make_plan(pipeline: Pipeline, run_id: str, window: Window, *, is_repredicted
     planned = (
         scenes if is_repredicted else new_scenes(scenes, ledger, _final_failures(scenes, ledger, pipeline))
     )
-    generation = f"{run_id} of {datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}" if is_repredicted else None
+    generation = name_generation(run_id) if is_repredicted else None
     batches = []
     for number, batch in enumerate(balance(planned, batch_count(planned, pipeline))):
         batches.append(layout.batch(run_id, number))

@@ -13,8 +13,9 @@ from pandera.pandas import DataFrameSchema
 
 from orthostat.errors import ReleaseError
 from orthostat.pipelines.config import Pipeline
+from orthostat.statistics.codes import Row
 from orthostat.statistics.result import PeriodResult
-from orthostat.statistics.schema import ACCURACY, LINEAGE, OBSERVATIONS, Row
+from orthostat.statistics.schema import ACCURACY, LINEAGE, OBSERVATIONS
 from orthostat.statistics.tables import arrow_schema, digest_tables, sort_table
 
 SCHEMAS: tuple[DataFrameSchema, ...] = (OBSERVATIONS, ACCURACY, LINEAGE)

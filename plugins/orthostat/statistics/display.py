@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from orthostat.statistics.schema import AREA, COUNT, MAP_COUNT, STATUS_MEANINGS, STRATIFIED, Row
+from orthostat.statistics.codes import AREA, COUNT, MAP_COUNT, STATUS_MEANINGS, STRATIFIED, Row
 
 _FIGURES = {AREA: ("area km2", "95 % interval km2", "CV %"), COUNT: ("objects",)}
 """Columns of an indicator; those of an indicator that does not occur are left out."""

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from orthostat.statistics.cartography import draw_scale_bar, dump_png, frame_map, label_zones, select_leaves
-from orthostat.statistics.schema import COUNT, MAP_COUNT, STRATIFIED, Row
+from orthostat.statistics.codes import COUNT, MAP_COUNT, STRATIFIED, Row
 
 COLORMAP = "YlGnBu"
 """Sequential, readable with every common form of colour blindness."""

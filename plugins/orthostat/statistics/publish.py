@@ -10,6 +10,7 @@ from orthostat import settings, storage
 from orthostat.errors import MissingError, ReleaseError
 from orthostat.layout import Layout
 from orthostat.pipelines.config import Pipeline
+from orthostat.pipelines.outputs import require_own_output
 from orthostat.statistics.database import migrate, open_database
 from orthostat.statistics.vintages import Release, read_periods, read_releases
 
@@ -18,6 +19,7 @@ def publish(pipeline: Pipeline) -> str | None:
     """Write what files of the pipeline's releases are missing, then the catalog; returns its URI.
 
     Whoever comes next does the work of one who was killed. None, and no file, when nothing is released.
+    Raises ConfigurationError when the catalog there is another pipeline's.
     """
     database_url, layout = settings.database_url(), Layout(pipeline.output)
     migrate(database_url)
@@ -25,6 +27,7 @@ def publish(pipeline: Pipeline) -> str | None:
         releases = read_releases(connection, pipeline.name)
     if not releases:
         return None
+    require_own_output(pipeline)
     whole = _find_whole(layout)
     for release in releases:
         if release.release_id not in whole:
@@ -34,8 +37,9 @@ def publish(pipeline: Pipeline) -> str | None:
     with open_database(database_url) as connection:
         connection.execute(
             text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"),
-            {"name": f"orthostat catalog {pipeline.name}"},
+            {"name": f"orthostat catalog {pipeline.output}"},
         )
+        require_own_output(pipeline)
         storage.write_json(layout.catalog(), _make_catalog(connection, pipeline))
     return layout.catalog()
 
@@ -53,8 +57,9 @@ def find_leftovers(pipeline: Pipeline) -> list[str]:
     """URIs of files below `releases/` that belong to no release in the database.
 
     Raises ReleaseError when the catalog names a release that the database does not have: it is another, or
-    an older one, and what is published is no leftover.
+    an older one, and what is published is no leftover; ConfigurationError when it is another pipeline's.
     """
+    require_own_output(pipeline)
     layout = Layout(pipeline.output)
     with open_database(settings.database_url()) as connection:
         known = {release.release_id for release in read_releases(connection, pipeline.name)}

@@ -3,7 +3,8 @@
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
-from orthostat.statistics.schema import OBSERVATIONS, PROVENANCE
+from orthostat.statistics.codes import PROVENANCE
+from orthostat.statistics.schema import OBSERVATIONS
 from orthostat.statistics.vintages import Release
 
 _KEY = ("indicator", "zone_id", "class_id", "method")

@@ -10,9 +10,9 @@ from orthostat.estimation.estimates import Estimate, PopulationEstimates
 from orthostat.estimation.period import ZoneEstimate
 from orthostat.pipelines.config import Pipeline, Publication, Sample
 from orthostat.pipelines.window import FREQUENCY
-from orthostat.prediction.classes import LabelClass
+from orthostat.prediction.classes import LabelClass, select_classes
+from orthostat.statistics.codes import AREA, COUNT, MAP_COUNT, STRATIFIED, ZONE, Row
 from orthostat.statistics.rules import Published, publish_estimate, publish_map_count
-from orthostat.statistics.schema import AREA, COUNT, MAP_COUNT, STRATIFIED, ZONE, Row
 
 CONF_LEVEL = 0.95
 
@@ -68,19 +68,6 @@ def build_rows(
             if zone.zone_id in estimates:
                 rows.append(common | _estimate(common, estimates[zone.zone_id], pipeline))
     return rows
-
-
-def select_classes(rules: Publication, classes: Sequence[LabelClass]) -> list[LabelClass]:
-    """The published classes in the model's order. Raises ConfigurationError for one that it does not know."""
-    if rules.classes is None:
-        return list(classes)
-    unknown = sorted(set(rules.classes) - {label.name for label in classes})
-    if unknown:
-        raise ConfigurationError(
-            f"publication.classes names {unknown}, the model knows {[label.name for label in classes]}; "
-            "correct the names in the pipeline file"
-        )
-    return [label for label in classes if label.name in rules.classes]
 
 
 def build_accuracy(

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from pandera.pandas import DataFrameSchema
 
 from orthostat import storage
-from orthostat.statistics.schema import ACCURACY, OBSERVATIONS, PROVENANCE
+from orthostat.statistics.codes import PROVENANCE
+from orthostat.statistics.schema import ACCURACY, OBSERVATIONS
 
 _TYPES = {"object": pa.string(), "float64": pa.float64(), "Int64": pa.int64(), "bool": pa.bool_()}
 """Arrow type of a column, by the dtype in its declaration."""

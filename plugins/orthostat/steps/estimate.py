@@ -10,9 +10,10 @@ from orthostat.estimation.reference import Reference
 from orthostat.pipelines.config import Pipeline
 from orthostat.planning.plan import Plan
 from orthostat.statistics.check import check_rows
+from orthostat.statistics.codes import Row
 from orthostat.statistics.result import PeriodResult, write_result
 from orthostat.statistics.rows import Provenance, build_accuracy, build_rows
-from orthostat.statistics.schema import ACCURACY, LINEAGE, OBSERVATIONS, Row
+from orthostat.statistics.schema import ACCURACY, LINEAGE, OBSERVATIONS
 from orthostat.statistics.tables import digest_tables
 from orthostat.steps.work import PeriodWork
 
