@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ import pytest
 from orthostat.errors import ServiceError
 from orthostat.local import configuration, services
 from orthostat.local.airflow_client import AirflowClient
+
+pytestmark = pytest.mark.slow
 
 DAG = """
 from airflow.sdk import DAG, task
@@ -46,8 +49,12 @@ def run_local(folder: Path, action: str, *options: str) -> subprocess.CompletedP
 
 
 def services_of(folder: Path) -> dict[str, int | None]:
-    report = json.loads(run_local(folder, "status", "--json").stdout)
-    return {service["name"]: service["pid"] for service in report["services"] if service["ready"]}
+    """Of those that are ready; a busy machine may answer the first question late."""
+    deadline = time.monotonic() + 60
+    while True:
+        found = json.loads(run_local(folder, "status", "--json").stdout)["services"]
+        if all(service["ready"] for service in found) or time.monotonic() > deadline:
+            return {service["name"]: service["pid"] for service in found if service["ready"]}
 
 
 def family(pids: list[int]) -> set[psutil.Process]:
@@ -97,10 +104,10 @@ def test_services_start_run_a_dag_and_leave_nothing_behind(folder: Path) -> None
         assert addresses == {"127.0.0.1"}
 
         client = AirflowClient.of(folder)
-        client.wait_for_dag("trivial")
+        client.wait_for_dag("trivial", timeout_s=300)
         client.unpause("trivial")
         run_id = client.trigger("trivial", {"name": "world"})
-        assert client.wait_for_run("trivial", run_id, timeout_s=120) == "success"
+        assert client.wait_for_run("trivial", run_id, timeout_s=600) == "success"
         assert [(task.task_id, task.state) for task in client.task_instances("trivial", run_id)] == [
             ("greet", "success")
         ]

@@ -55,6 +55,7 @@ class TaskInstance(_Answer):
     state: str | None
     try_number: int
     duration_s: float | None = Field(validation_alias="duration")
+    note: str | None
 
 
 class AirflowClient:

@@ -4,6 +4,8 @@ import base64
 import random
 import secrets
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -119,12 +121,20 @@ def write(local_dir: Path, configuration: Configuration) -> None:
     storage.write_private_json(local_dir / "config.json", configuration.model_dump())
 
 
-def free_port(wanted: int) -> int:
-    """The first port from `wanted` on that nobody listens to on 127.0.0.1.
+@contextmanager
+def free_port(wanted: int) -> Iterator[int]:
+    """The first port from `wanted` on that nobody listens to on 127.0.0.1, nor gets from here meanwhile: of
+    two folders that start at once, one would take the other's server for its own.
 
     Raises ServiceError when a hundred ports in a row are taken.
     """
     for port in range(wanted, wanted + _PORTS_TRIED):
-        if is_free(port):
-            return port
+        with socket.socket(socket.AF_UNIX) as claim:
+            try:
+                claim.bind(f"\0orthostat-port-{port}")  # no file: it goes with this process
+            except OSError:
+                continue
+            if is_free(port):
+                yield port
+                return
     raise ServiceError(f"ports {wanted} to {wanted + _PORTS_TRIED - 1} of 127.0.0.1 are all taken; free one")

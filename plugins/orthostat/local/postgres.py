@@ -132,15 +132,15 @@ def remove_socket_dir(local_dir: Path) -> None:
         shutil.rmtree(folder)
 
 
-def connect(local_dir: Path, database: str = "postgres") -> psycopg.Connection:
+def connect(local_dir: Path, database: str = "postgres", timeout_s: int = 60) -> psycopg.Connection:
     """A connection of the owner in autocommit mode. Raises OperationalError when the server is not ready."""
-    return psycopg.connect(url(local_dir, database), autocommit=True, connect_timeout=5)
+    return psycopg.connect(url(local_dir, database), autocommit=True, connect_timeout=timeout_s)
 
 
 def is_ready(local_dir: Path) -> bool:
     """Whether the server takes connections."""
     try:
-        connect(local_dir).close()
+        connect(local_dir, timeout_s=5).close()
     except psycopg.OperationalError:
         return False
     return True

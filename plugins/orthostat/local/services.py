@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from orthostat.errors import ServiceError
@@ -38,8 +37,8 @@ def start(local_dir: Path) -> Configuration:
     """
     local_dir = local_dir.resolve()
     local_dir.mkdir(parents=True, exist_ok=True)
-    with _alone(local_dir):
-        _choose_ports(local_dir)
+    with _alone(local_dir), _claimed_api_port(local_dir):
+        _choose_s3_ports(local_dir)
         _start_stores(local_dir)
         database_users.make(local_dir)
         airflow_service.write_password(local_dir)
@@ -73,7 +72,7 @@ def start_postgres(local_dir: Path, *others: Program) -> None:
 
 def start_s3(local_dir: Path) -> Configuration:
     """Start the embedded S3 server alone, unless it runs already; returns its port and keys."""
-    _choose_ports(local_dir)
+    _choose_s3_ports(local_dir)
     _bring_up([_prepared_s3(local_dir)])
     return configuration.read(local_dir)
 
@@ -130,17 +129,27 @@ def _prepared_s3(local_dir: Path) -> Program:
     return program
 
 
-def _choose_ports(local_dir: Path) -> None:
+@contextmanager
+def _claimed_api_port(local_dir: Path) -> Iterator[None]:
+    """Keep Airflow's port of the last start, or move to a free one; nobody else takes it meanwhile."""
+    chosen = configuration.read(local_dir)
+    if process.find(airflow_service.programs(local_dir)[0]) is not None:
+        yield
+        return
+    with configuration.free_port(chosen.api_port) as port:
+        configuration.write(local_dir, chosen.model_copy(update={"api_port": port}))
+        yield
+
+
+def _choose_s3_ports(local_dir: Path) -> None:
     """Keep the ports of the last start; move to free ones where somebody else has taken them."""
     chosen = configuration.read(local_dir)
-    ports: dict[str, Any] = {}
-    if process.find(airflow_service.programs(local_dir)[0]) is None:
-        ports["api_port"] = configuration.free_port(chosen.api_port)
-    of_s3 = [chosen.s3_port, *chosen.s3_inner_ports]
-    are_good = len(set(of_s3)) == len(of_s3) and all(map(configuration.is_free, of_s3))
+    before = [chosen.s3_port, *chosen.s3_inner_ports]
+    are_good = len(set(before)) == len(before) and all(map(configuration.is_free, before))
     if process.find(s3.program(local_dir)) is None and not are_good:
-        ports["s3_port"], *ports["s3_inner_ports"] = configuration.free_ports(1 + INNER_PORTS)
-    configuration.write(local_dir, chosen.model_copy(update=ports))
+        port, *inner = configuration.free_ports(1 + INNER_PORTS)
+        chosen = chosen.model_copy(update={"s3_port": port, "s3_inner_ports": inner})
+    configuration.write(local_dir, chosen)
 
 
 def _bring_up(programs: Sequence[Program]) -> None:

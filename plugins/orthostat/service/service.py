@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 _MOST_ATTEMPTS = 10
 """A job that has ended so many servers is not begun again."""
+_MOST_CHANGES = 10
+"""A job that its server writes between our reading and our writing is read again so often."""
 
 
 class Service:
@@ -120,16 +122,16 @@ class Service:
             self._end(ticket, lambda: ticket.update(**ended, finished=now()))
             self.queue.remove(ticket)
             return ticket.job
-        stored = self._keeper.store.read(job_id)
-        if stored is None or stored.job.is_finished:
-            return job.model_copy(update=ended)
-        try:
-            self._keeper.store.save(stored, stored.job.model_copy(update={**ended, "finished": now()}))
-        except DismissedError:  # its server has just written it: it will be asked again
-            raise ProblemError(
-                503, "the job changed meanwhile; ask again", headers={"Retry-After": "1"}
-            ) from None
-        return stored.job
+        for _ in range(_MOST_CHANGES):
+            stored = self._keeper.store.read(job_id)
+            if stored is None or stored.job.is_finished:
+                return job.model_copy(update=ended)
+            try:
+                self._keeper.store.save(stored, stored.job.model_copy(update={**ended, "finished": now()}))
+            except DismissedError:  # its server has just written how far it is
+                continue
+            return stored.job
+        raise ProblemError(503, "the job changes all the time; ask again", headers={"Retry-After": "1"})
 
     def stop(self, grace_seconds: float) -> None:
         """Take no new work, let running work end, hand back what does not in time."""
