@@ -2,6 +2,8 @@
 
 import re
 
+TAG = "orthostat"
+"""Tag of the DAGs whose runs are told about."""
 NOTE = "orthostat_note"
 """XCom key of the sentence that a step adds to its run's note."""
 PROGRESS = "orthostat_progress"

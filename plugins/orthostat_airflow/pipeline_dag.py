@@ -7,6 +7,7 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, TriggerRule
 from airflow.sdk.exceptions import AirflowFailException
 
 from orthostat.pipelines.config import Pipeline
+from orthostat_airflow.notes import TAG
 from orthostat_airflow.plan_step import FORM, PlanStep
 from orthostat_airflow.priority import BACKFILLS_LAST
 from orthostat_airflow.runner import PLAN_RETRIES, heavy_step, worker_step
@@ -46,14 +47,14 @@ def pipeline_dag(pipeline: Pipeline) -> DAG:
         max_active_runs=2,
         default_args={"weight_rule": BACKFILLS_LAST},
         params=FORM,
-        tags=["orthostat", pipeline.runner],
+        tags=[TAG, pipeline.runner],
     ) as dag:
         plan = PlanStep(task_id="plan", pipeline=pipeline, **PLAN_RETRIES)
         predict = heavy_step(
             "predict", pipeline, plan.output, option="--batch", max_active_tis_per_dagrun=pipeline.max_pods
         )
-        # A batch that failed must not hide what the others did, and no batch at all is no failure.
-        verify = worker_step("verify", pipeline, trigger_rule=TriggerRule.ALL_DONE)
+        # A batch that failed must not hide what the others did; without a plan there is nothing to look at.
+        verify = worker_step("verify", pipeline, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
         # Without new scenes there is nothing to verify, and figures may change all the same.
         judge = worker_step("judge", pipeline, trigger_rule=TriggerRule.NONE_FAILED)
         compose = heavy_step("compose", pipeline, judge.output, option="--work")
@@ -77,7 +78,7 @@ def broken_pipeline_dag(path: Path, reason: str) -> DAG:
         description=reason.splitlines()[0],
         doc_md=f"### The pipeline file is wrong\n```\n{reason}\n```",
         schedule=None,
-        tags=["orthostat", "broken"],
+        tags=[TAG, "broken"],
     ) as dag:
         from airflow.sdk import task
 

@@ -19,7 +19,7 @@ from kubernetes_asyncio.client import ApiException, CoreV1Api
 
 from orthostat.cluster.diagnosis import Diagnosis
 from orthostat.cluster.waiting import explain_wait, find_situation
-from orthostat_airflow.notes import PROGRESS, Progress, read_progress
+from orthostat_airflow.notes import NOTE, PROGRESS, Progress, read_progress
 
 _LOOK_AFTER_S = 15
 """Events are asked for when a situation has lasted so long; most pods have started by then."""
@@ -67,12 +67,23 @@ class PodTrigger(KubernetesPodTrigger):
         """The provider's events; one of a pod that cannot start bears the diagnosis."""
         began = time.monotonic()
         async for event in super().run():
+            self._fired_event = False  # ended by hand meanwhile, the pod is deleted
             if self.diagnosis is not None:
                 event.payload["diagnosis"] = asdict(self.diagnosis)
-            self._fired_event = False  # ended by hand meanwhile, the pod is deleted
+                await self._give_up(self.diagnosis)
             await asyncio.sleep(max(0.0, began + _AT_LEAST_S - time.monotonic()))
             self._fired_event = True
             yield event
+
+    async def _give_up(self, diagnosis: Diagnosis) -> None:
+        """Delete the pod, then say why: its task may have to wait for a worker slot, and whoever has read the
+        note may end the run before.
+        """
+        try:
+            await self.hook.delete_pod(self.pod_name, self.pod_namespace)
+        except Exception as error:
+            self.log.warning("The pod is left for its task to delete: %s", error)
+        await self._say(NOTE, f"{self.task_id} failed: {diagnosis.reason}")
 
     @cached_property
     def hook(self) -> _Hook:
@@ -97,15 +108,21 @@ class PodTrigger(KubernetesPodTrigger):
             return True
 
     async def _tell_progress(self, progress: Progress) -> None:
+        if progress != self.told and await self._say(PROGRESS, progress):
+            self.told = progress
+
+    async def _say(self, key: str, value: Any) -> bool:
+        """Say something of the task. Returns whether that went well: if not, the pod goes on all the same."""
         ti = self.task_instance
-        if ti is None or progress == self.told:
-            return
+        if ti is None:
+            return False
         place = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": ti.map_index}
         try:
-            await sync_to_async(XCom.set)(PROGRESS, progress, **place)
-            self.told = progress
-        except Exception as error:  # the pod goes on, and is told of the next time
-            self.log.warning("How far the pod is cannot be told: %s", error)
+            await sync_to_async(XCom.set)(key, value, **place)
+        except Exception as error:
+            self.log.warning("'%s' cannot be said: %s", value, error)
+            return False
+        return True
 
     async def _wait_for_pod_start(self) -> ContainerState:
         """Wait until the container runs or has ended; PodLaunchTimeoutException when it never will."""

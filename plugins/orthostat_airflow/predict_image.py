@@ -6,6 +6,7 @@ from airflow.sdk import DAG, Param
 
 from orthostat.errors import ConfigurationError
 from orthostat.pipelines.allow import AllowList, allow_of_pipelines, read_allow_list
+from orthostat_airflow.notes import TAG
 from orthostat_airflow.priority import BACKFILLS_LAST
 from orthostat_airflow.runner import single_step
 
@@ -42,7 +43,7 @@ def predict_image_dag() -> DAG:
         default_args={"weight_rule": BACKFILLS_LAST},
         params=trigger_form(allowed),
         user_defined_macros={"digests": {b.uri: b.sha256 for b in allowed.bundles or ()}},
-        tags=["orthostat", "on demand"],
+        tags=[TAG, "on demand"],
     ) as dag:
         single_step("predict", arguments)
     return dag

@@ -21,6 +21,7 @@ _STEPS = (
     "orthostat.steps.estimate",
     "orthostat.steps.changes",
     "orthostat.statistics.exports",
+    "pystac",  # with the first Item
     "pandera.backends.pandas.builtin_checks",  # else with the first check of a table
 )
 """What the steps load that run where Airflow does."""

@@ -1,19 +1,22 @@
-"""Writes what the steps say into the run's note, where a person looks first: at once, and at its end."""
+"""Writes what the steps say into the notes of run and task, where a person looks first: at once, and at the
+run's end.
+"""
 
 import logging
 from collections.abc import Sequence
 from typing import Any
 
 from airflow.listeners import hookimpl
+from airflow.models.dag import DagTag
 from airflow.models.dagrun import DagRun, DagRunNote
 from airflow.models.taskinstance import TaskInstance, TaskInstanceNote
 from airflow.models.xcom import XComModel
 from airflow.utils.state import DagRunState, TaskInstanceState
-from sqlalchemy import Connection, and_, event, exists, or_, select
+from sqlalchemy import Connection, and_, delete, event, exists, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import object_session
 
-from orthostat_airflow.notes import NOTE, PLANNED, PROGRESS, tell_progress
+from orthostat_airflow.notes import NOTE, PLANNED, PROGRESS, TAG, tell_progress
 
 _MOST = 1000
 """Longest note that Airflow stores, in characters."""
@@ -26,14 +29,14 @@ _OF_TASK = and_(
 _BY_ITSELF = {"task_failure", "all_tasks_deadlocked"}
 """How Airflow calls the ends of runs that no person has marked failed."""
 _STEPS = ("Step", "PlanStep")
-"""The operators of steps that run where Airflow does."""
+"""The operators of steps that run where Airflow does; another DAG may call its own so."""
 _log = logging.getLogger(__name__)
 
 
 @hookimpl
 def on_dag_run_success(dag_run: Any, msg: str) -> None:
-    """Collect the notes of a run that ended well."""
-    write_note(dag_run)
+    """Collect the notes of a run that ended well; what only a try that failed has said is forgotten."""
+    write_note(dag_run, is_well=True)
 
 
 @hookimpl
@@ -42,10 +45,11 @@ def on_dag_run_failed(dag_run: Any, msg: str) -> None:
     write_note(dag_run, with_silent=msg in _BY_ITSELF)
 
 
-def write_note(dag_run: Any, *, with_silent: bool = False) -> None:
+def write_note(dag_run: Any, *, with_silent: bool = False, is_well: bool = False) -> None:
     """Join the steps' sentences, failures first, else as they were said; leaves other DAGs' runs alone.
 
-    With those `with_silent`: steps that failed and said nothing.
+    With those `with_silent`: steps that failed and said nothing. Of a run that `is_well` and whose steps have
+    nothing to say, nothing is left.
     """
     session = object_session(dag_run)
     if session is None:
@@ -60,6 +64,10 @@ def write_note(dag_run: Any, *, with_silent: bool = False) -> None:
     )
     if lines and not _is_by_hand(connection, dag_run.id):
         dag_run.note = _joined(lines)
+    if is_well and not lines:
+        of_ours = exists().where(DagTag.dag_id == dag_run.dag_id, DagTag.name == TAG)
+        by_steps = (DagRunNote.dag_run_id == dag_run.id, DagRunNote.user_id.is_(None))
+        session.execute(delete(DagRunNote).where(*by_steps, of_ours))
 
 
 @event.listens_for(XComModel, "after_insert")
@@ -69,7 +77,7 @@ def tell_while_running(mapper: Any, connection: Connection, said: Any) -> None:
         return
     try:
         with connection.begin_nested():
-            if said.key == PROGRESS:
+            if said.key != PLANNED:
                 _write_on_task(connection, said)
             _write_on_run(connection, said.dag_run_id)
     except Exception:
@@ -80,11 +88,15 @@ def _write_on_task(connection: Connection, said: Any) -> None:
     place = (TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index)
     wanted = (said.dag_id, said.run_id, said.task_id, said.map_index)
     conditions = [column == value for column, value in zip(place, wanted, strict=True)]
-    ti_id = connection.scalar(select(TaskInstance.id).where(*conditions))
-    if ti_id is not None:
-        _upsert(
-            connection, TaskInstanceNote, {"ti_id": ti_id}, tell_progress(XComModel.deserialize_value(said))
-        )
+    found = connection.execute(
+        select(TaskInstance.id, TaskInstance.try_number).where(*conditions)
+    ).one_or_none()
+    if found is None:
+        return
+    value = XComModel.deserialize_value(said)
+    # The note stays while the task is tried again, and when that goes well.
+    told = tell_progress(value) if said.key == PROGRESS else f"try {found.try_number}: {value}"
+    _upsert(connection, TaskInstanceNote, {"ti_id": found.id}, _joined([told]))
 
 
 def _write_on_run(connection: Connection, dag_run_id: int) -> None:
@@ -92,7 +104,7 @@ def _write_on_run(connection: Connection, dag_run_id: int) -> None:
     said = _said(connection, dag_run_id)
     progress = _tell_steps(said) if state == DagRunState.RUNNING else []
     lines = [*_sentences(said), *progress]
-    if lines and not _is_by_hand(connection, dag_run_id):
+    if lines:
         _upsert(connection, DagRunNote, {"dag_run_id": dag_run_id}, _joined(lines))
 
 
@@ -135,6 +147,7 @@ def _tell_silent(connection: Connection, dag_run: Any) -> list[str]:
         TaskInstance.run_id == dag_run.run_id,
         TaskInstance.state == TaskInstanceState.FAILED,
         TaskInstance.operator.in_(_STEPS),
+        exists().where(DagTag.dag_id == TaskInstance.dag_id, DagTag.name == TAG),
         ~exists().where(XComModel.key == NOTE, _OF_TASK),  # a try removes what those before it have said
     )
     return [
@@ -178,6 +191,9 @@ def _joined(lines: Sequence[str]) -> str:
 
 
 def _upsert(connection: Connection, model: Any, key: dict[str, Any], content: str) -> None:
+    """Write a note, unless a person has written one."""
     statement = insert(model.__table__).values(**key, content=content)
     changes = {"content": content}
-    connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changes))
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=list(key), set_=changes, where=model.user_id.is_(None))
+    )

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 os.environ.setdefault("AIRFLOW_HOME", str(ROOT / "build" / "test-airflow"))
 os.environ.setdefault("AIRFLOW__CORE__PLUGINS_FOLDER", str(ROOT / "plugins"))
 os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+os.environ.setdefault("AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT", "180")  # on a machine that is busy
 
 
 @pytest.fixture

@@ -26,6 +26,8 @@ from tests.integration.conftest import Services
 from tests.integration.story import Story
 from tests.integration.test_story import count_items, forget_releases
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 BUCKET = "s3://orthostat-airflow"
 JANUARY = {"from": "2024-01-01", "to": "2024-01-31"}
@@ -177,12 +179,20 @@ def test_one_backfill_makes_one_series_by_acquisition_date(services: Services, w
     assert story.csv() == series
 
 
+def run_in_airflow(services: Services, script: str, run_id: str) -> str:
+    """What a script prints that works on Airflow's own tables."""
+    command = [sys.executable, "-c", script, run_id]
+    done = subprocess.run(command, env=services.environment, check=True, capture_output=True, text=True)
+    return done.stdout
+
+
 WRITE_NOTE = """
 import sys
+from airflow.models.dag import DagTag
 from airflow.models.dagrun import DagRun
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
-from orthostat_airflow.run_note import write_note
+from orthostat_airflow.run_note import on_dag_run_success, write_note
 from sqlalchemy import delete, select
 with create_session() as session:
     run = session.scalars(select(DagRun).where(DagRun.dag_id == 'series', DagRun.run_id == sys.argv[1])).one()
@@ -194,6 +204,17 @@ with create_session() as session:
     print(run.note)
     write_note(run)
     print("by hand:", run.note)
+    session.execute(delete(DagTag).where(DagTag.dag_id == run.dag_id))
+    write_note(run, with_silent=True)
+    print("of a foreign DAG:", run.note)
+    session.execute(delete(XComModel).where(XComModel.dag_run_id == run.id))
+    on_dag_run_success(run, "")
+    session.expire_all()
+    print("nothing said in a foreign one:", run.note is not None)
+    session.add(DagTag(dag_id=run.dag_id, name="orthostat"))
+    on_dag_run_success(run, "")
+    session.expire_all()
+    print("in ours:", run.note is not None)
     session.rollback()
 """
 
@@ -201,20 +222,46 @@ with create_session() as session:
 def test_the_note_names_who_was_killed_and_keeps_what_was_said(services: Services, world: Path) -> None:
     run_id = services.client.trigger("series", {**JANUARY, "re_predict": True})
     assert services.client.wait_for_run("series", run_id) == "success"
-    told = subprocess.run(
-        [sys.executable, "-c", WRITE_NOTE, run_id],
-        env=services.environment,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    by_itself, _, by_hand = told.stdout.partition("by hand: ")
+    told = run_in_airflow(services, WRITE_NOTE, run_id)
+    by_itself, _, others = told.partition("by hand: ")
     note = by_itself[by_itself.index("judge failed") :].splitlines()
     assert note[0].startswith("judge failed: it ended before it could say why")
     # Airflow skips what waits for another try when a person marks the run failed.
     assert any(line.startswith("release: ") for line in note)
-    assert "release: " in by_hand
-    assert "judge failed" not in by_hand
+    assert sum(line.startswith("release: ") for line in others.splitlines()) == 2
+    assert "judge failed" not in others
+    # A note that only a failed try has written, as of `predict_image`, says nothing of a run that went well.
+    assert told.splitlines()[-2:] == ["nothing said in a foreign one: True", "in ours: False"]
+
+
+SPEAK = """
+import sys
+import orthostat_airflow.run_note
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstanceNote
+from airflow.models.xcom import XComModel
+from airflow.utils.session import create_session
+from sqlalchemy import select
+with create_session() as session:
+    run = session.scalars(select(DagRun).where(DagRun.dag_id == 'series', DagRun.run_id == sys.argv[1])).one()
+    [plan] = [ti for ti in run.task_instances if ti.task_id == "plan"]
+    wanted = select(TaskInstanceNote).where(TaskInstanceNote.ti_id == plan.id)
+    for author in (None, "a person"):
+        session.execute(wanted).scalar_one().user_id = author
+        place = {"dag_id": run.dag_id, "run_id": run.run_id, "task_id": "plan", "map_index": -1}
+        XComModel.set(key="orthostat_note", value=f"said after {author}", session=session, **place)
+        session.flush()
+        session.expire_all()
+        print(session.execute(wanted).scalar_one().content)
+    session.rollback()
+"""
+
+
+def test_a_persons_note_on_a_task_is_left_alone(services: Services, world: Path) -> None:
+    run_id = services.client.trigger("series", {**JANUARY})
+    assert services.client.wait_for_run("series", run_id) == "success"
+    told = run_in_airflow(services, SPEAK, run_id)
+    assert told.splitlines()[-2:] == ["try 1: said after None"] * 2
 
 
 def test_what_tasks_need_is_loaded_once_and_by_the_scheduler(services: Services, world: Path) -> None:
@@ -252,8 +299,15 @@ def test_an_empty_archive_is_said_in_the_run_note_and_in_the_log(services: Servi
     said = f"there is no object under {BUCKET}/nowhere/; check 'scenes.uri'"
     assert f"plan failed: {said}" in (services.client.dag_run("empty", run_id).note or "")
     assert said in services.client.task_log("empty", run_id, "plan")
-    # Nothing that follows hopes for a plan.
-    assert max(task.try_number for task in services.client.task_instances("empty", run_id)) == 1
+    # Nothing that follows hopes for a plan, or speaks of pods that never were.
+    tasks = services.client.task_instances("empty", run_id)
+    assert {task.task_id: task.note for task in tasks}[
+        "plan"
+    ] == f"try 1: plan failed: {said}, or upload the first scene"
+    states = {task.task_id: task.state for task in tasks}
+    assert states.pop("plan") == "failed"
+    assert set(states.values()) == {"upstream_failed"}
+    assert "verify" not in (services.client.dag_run("empty", run_id).note or "")
 
 
 def test_a_pipeline_file_with_a_typo_is_a_dag_that_says_so(services: Services, world: Path) -> None:
