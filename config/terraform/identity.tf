@@ -2,6 +2,8 @@
 resource "google_service_account" "nodes" {
   account_id   = "orthostat-nodes"
   display_name = "Nodes of Orthostat's cluster"
+
+  depends_on = [google_project_service.needed]
 }
 
 resource "google_project_iam_member" "nodes" {
@@ -21,6 +23,8 @@ resource "google_artifact_registry_repository_iam_member" "nodes" {
 resource "google_service_account" "pipelines" {
   account_id   = "orthostat-pipelines"
   display_name = "Orthostat's pipelines"
+
+  depends_on = [google_project_service.needed]
 }
 
 resource "google_storage_bucket_iam_member" "images" {

@@ -55,7 +55,7 @@ variable "gpu_machine_type" {
 }
 
 variable "gpu_nodes" {
-  description = "At most so many GPU nodes, one GPU each; the slots of Airflow's pool `gpu`, and the quota in config/kubernetes."
+  description = "At most so many GPU nodes, one GPU each; the slots of Airflow's pool `gpu`, and the pods' quota of GPUs."
   type        = number
   default     = 8
 }
