@@ -7,8 +7,12 @@ PYTHON ?= python3.11
 OTHER_LOCAL := .local/raster-vision
 BEGAN := $(shell date +%s)
 export PYTHONUNBUFFERED = 1
+# Airflow starts Python for everything; where bytecode may not be kept, each of them compiles all that it imports.
+export PYTHONDONTWRITEBYTECODE =
+# A model's process writes nothing outside its scratch: what it imports is compiled when it is installed.
+export UV_COMPILE_BYTECODE = 1
 
-.PHONY: setup demo up down compose compose-demo test cluster-test compose-test faults fuzz check lock clean help
+.PHONY: setup demo up down compose compose-demo test slow-test cluster-test compose-test faults fuzz check lock clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -56,9 +60,14 @@ compose-demo: ## the main job in what `make compose` started
 	@mkdir -p build
 	@docker compose run --rm --user "$$(id -u):0" demo
 
-# A file at a time per worker, in the order of their names: those that run Airflow for minutes come early.
-test: setup ## every test
-	@$(BIN)/pytest tests -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# A file at a time per worker, in the order of the folders and their names: those that take minutes come early.
+TEST := $(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+test: setup ## every test but the slow ones; ten minutes
+	@$(TEST) -m "not slow" tests
+
+slow-test: setup ## those with Airflow, the embedded S3, exports of models; ten minutes more
+	@$(TEST) -m slow tests/integration tests/contract tests/dags tests/unit
 
 cluster-test: setup ## the pipeline as pods on a real cluster (tests/cluster/run says which)
 	@tests/cluster/run

@@ -1,25 +1,38 @@
 """An S3 server and a PostgreSQL for every test that asks for one; both end with the tests."""
 
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from orthostat import storage
+
+# Machines are busy: no test asserts a time. The same examples every time: what fails, the last change broke.
+settings.register_profile("orthostat", deadline=None, derandomize=True)
+settings.load_profile("orthostat")
 
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """Address of an S3 server on loopback that keeps its objects in memory."""
-    from moto.server import ThreadedMotoServer
+    from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
+    from werkzeug.serving import make_server
 
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    class Silent(MotoRequestHandler):
+        def log_request(self, *arguments: object) -> None:
+            pass
+
+    # Of the service s3 alone: moto's own server asks at each request which of all services is meant.
+    server = make_server("127.0.0.1", 0, create_backend_app("s3"), threaded=True, request_handler=Silent)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.cluster.kubectl import apply, attempt, kubectl
 
@@ -46,8 +47,7 @@ def temporary_namespace(*manifests: Any) -> Iterator[str]:
     own = [{**entry, "metadata": {**entry["metadata"], "namespace": name}} for entry in manifests]
     hard = {"spec": {"hard": {**QUOTA, "requests.nvidia.com/gpu": "16"}}}
     try:
-        kubectl("apply", "--server-side", "-f", "-", given=made)
-        apply(*own)
+        apply(*yaml.safe_load_all(made), *own)
         kubectl("-n", name, "patch", "resourcequota", "orthostat", "--type=merge", "-p", json.dumps(hard))
         yield name
     finally:

@@ -18,15 +18,12 @@ from orthostat.local.airflow_client import AirflowClient
 from orthostat.local.environment import environment
 from orthostat.pipelines.load import load_pipeline
 from tests.cluster.archive import RESOURCES, describe_pipeline, remove_bucket, upload_world
-from tests.cluster.chart_airflow import admin, airflow
 from tests.cluster.cluster import (
     s3_secret,
     temporary_namespace,
     write_kubeconfig,
 )
 from tests.integration.story import Story
-
-__all__ = ["admin", "airflow"]  # fixtures, for the tests of this folder
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Cluster:
         return self.client.dag_run(name, run_id).note or ""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster() -> Iterator[Cluster]:
     """Airflow with the rights of the project's own Role, and nothing else."""
     with airflow_beside(s3_secret()) as started:
@@ -104,7 +101,7 @@ def airflow_beside(secret: dict[str, Any], *, server: str | None = None) -> Iter
             storage.s3.cache_clear()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def by_processes(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """The three months by the runner `process`, in a database and below an output of their own."""
     folder = tmp_path_factory.mktemp("process")

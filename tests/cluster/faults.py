@@ -61,9 +61,9 @@ class Faults:
         return [pod["metadata"]["name"] for pod in found if pod["status"]["phase"] in {"Pending", "Running"}]
 
     def kill_pod(self) -> None:
-        """Delete a pod at once, as a node's end does; waits a while until there is one."""
-        deadline = time.monotonic() + 60
-        while not (pods := self.pods()) and time.monotonic() < deadline:
+        """Delete a pod at once, as a node's end does; waits until there is one, or nothing is under way."""
+        deadline = time.monotonic() + 300
+        while not (pods := self.pods()) and self.is_under_way() and time.monotonic() < deadline:
             time.sleep(1)
         if pods:
             self.note("pod killed")

@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 import yaml
 
@@ -27,8 +28,15 @@ def get(*arguments: str) -> Any:
     return json.loads(kubectl("get", *arguments, "-o", "json"))
 
 
+def get_api_server() -> SplitResult:
+    """Where the Kubernetes API is for us."""
+    config = json.loads(kubectl("config", "view", "--minify", "-o", "json"))
+    return urlsplit(str(config["clusters"][0]["cluster"]["server"]))
+
+
 def apply(*manifests: dict[str, Any]) -> None:
-    kubectl("apply", "-f", "-", given=yaml.safe_dump_all(manifests))
+    """Make or change them: the account `default` of a new namespace the cluster makes at the same moment."""
+    kubectl("apply", "--server-side", "-f", "-", given=yaml.safe_dump_all(manifests))
 
 
 def read_pod(namespace: str, name: str) -> dict[str, Any]:

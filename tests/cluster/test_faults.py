@@ -22,12 +22,11 @@ import pytest
 from orthostat import storage
 from orthostat.local import postgres
 from orthostat.local.environment import environment
-from tests.cluster.chart_airflow import get_api_server
 from tests.cluster.cluster import needs_cluster, needs_relays, s3_secret
 from tests.cluster.conftest import Cluster, airflow_beside, write_pipeline
 from tests.cluster.faults import Faults
 from tests.cluster.faulty_s3 import SHARES, FaultyS3, open_faulty_s3
-from tests.cluster.kubectl import get, wait_until
+from tests.cluster.kubectl import get, get_api_server, wait_until
 from tests.cluster.relay import Relay, open_relay
 from tests.cluster.test_pipeline import rasters
 from tests.integration.story import Story

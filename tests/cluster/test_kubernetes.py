@@ -16,7 +16,7 @@ import yaml
 from orthostat.cluster.leftovers import OUTPUT, RUN, remove_leftovers
 from orthostat.pipelines.resources import Resources
 from tests.cluster.cluster import needs_cluster
-from tests.cluster.kubectl import attempt, kubectl, wait_until
+from tests.cluster.kubectl import apply, attempt, kubectl, wait_until
 from tests.dags.conftest import ROOT
 
 MANIFESTS = ROOT / "config/kubernetes"
@@ -45,7 +45,7 @@ def namespace() -> Iterator[str]:
     made = kubectl("kustomize", str(MANIFESTS / "test")).replace("orthostat-test", name)
     secret = ("create", "secret", "generic", "orthostat-s3", "--from-literal=AWS_ACCESS_KEY_ID=x")
     try:
-        kubectl("apply", "--server-side", "-f", "-", given=made)
+        apply(*yaml.safe_load_all(made))
         kubectl("-n", name, *secret)
         yield name
     finally:
@@ -56,7 +56,7 @@ def namespace() -> Iterator[str]:
 def launcher(namespace: str, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """kubectl's arguments to act as Airflow: a token in place of our certificate."""
     config = json.loads(kubectl("config", "view", "--raw", "--minify", "-o", "json"))
-    token = kubectl("-n", namespace, "create", "token", "launcher", "--duration=10m").strip()
+    token = kubectl("-n", namespace, "create", "token", "launcher", "--duration=1h").strip()
     config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
     path = tmp_path_factory.mktemp("launcher") / "config"
     path.write_text(json.dumps(config))
@@ -71,7 +71,13 @@ def test_the_cluster_takes_every_manifest(namespace: str, overlay: str) -> None:
         if entry["kind"] != "Namespace" and "namespace" in entry["metadata"]:
             entry["metadata"]["namespace"] = namespace
     answer = kubectl(
-        "apply", "--dry-run=server", "--validate=strict", "-f", "-", given=yaml.safe_dump_all(made)
+        "apply",
+        "--server-side",
+        "--dry-run=server",
+        "--validate=strict",
+        "-f",
+        "-",
+        given=yaml.safe_dump_all(made),
     )
     assert len(answer.splitlines()) == len(made)
 

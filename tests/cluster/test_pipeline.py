@@ -85,10 +85,7 @@ def test_at_night_a_late_arrival_is_found(cluster: Cluster, by_processes: Story)
     pattern = r"(?P<scene_id>SYN_[A-D]_(?P<acquired>\d{8}))\.tif$"
     scenes = {"uri": f"{cluster.bucket}/nightly/scenes/", "pattern": pattern, "fill": 0}
     cluster.write("nightly", scenes=scenes, schedule="0 0 * * *", sample=None, lookback_days=40)
-    deadline = time.monotonic() + 120
-    while not cluster.client.dag_runs("nightly") and time.monotonic() < deadline:
-        time.sleep(1)
-    [run] = cluster.client.dag_runs("nightly")
+    [run, *_] = wait_for(lambda: cluster.client.dag_runs("nightly"), 300)
     assert run.run_type == "scheduled"
     assert cluster.client.wait_for_run("nightly", run.run_id) == "success", cluster.note(
         "nightly", run.run_id
@@ -107,7 +104,7 @@ def test_one_image_on_demand_has_its_own_settings(cluster: Cluster, by_processes
     cluster.client.wait_for_dag("predict_image")
     cluster.client.unpause("predict_image")
     form = {"image": image, "bundle": model.bundle, "output": output}
-    run_id = wait_for(lambda: trigger_when_allowed(cluster, form), 120)
+    run_id = wait_for(lambda: trigger_when_allowed(cluster, form), 300)
     pod = wait_for_pod(cluster, "predict_image")
     assert pod["spec"]["containers"][0]["resources"]["limits"] == {"memory": "1Gi"}
     assert cluster.client.wait_for_run("predict_image", run_id) == "success"
@@ -197,7 +194,7 @@ def items_of(story: Story) -> list[str]:
 def wait_for_pod(cluster: Cluster, dag_id: str) -> Any:
     """The pod of a DAG once it is there."""
     labels = f"dag_id={dag_id}"
-    return wait_for(lambda: get("pods", "-n", cluster.namespace, "-l", labels)["items"], 120)[0]
+    return wait_for(lambda: get("pods", "-n", cluster.namespace, "-l", labels)["items"], 300)[0]
 
 
 def wait_for(look: Callable[[], Any], timeout_s: float) -> Any:

@@ -63,6 +63,7 @@ def test_failing_pods_say_why(cluster: Cluster) -> None:
         assert "predict failed: " in note.splitlines()[0]
         [predict] = [t for t in cluster.client.task_instances(pipeline, run_id) if t.task_id == "predict"]
         assert (predict.state == "failed") == (tries == 1), predict
+        assert said in str(predict.note)
         assert predict.try_number == 1 or tries == 2
         cluster.client.fail_run(pipeline, run_id)  # what follows is for other tests
     deadline = time.monotonic() + 60

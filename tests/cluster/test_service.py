@@ -17,7 +17,7 @@ import yaml
 
 from orthostat import storage
 from tests.cluster.cluster import PREDICT_IMAGE, needs_cluster
-from tests.cluster.kubectl import kubectl
+from tests.cluster.kubectl import apply, kubectl
 from tests.onnx_bundle import write_onnx_bundle
 from tests.unit.prediction_images import write_image
 
@@ -66,7 +66,7 @@ def namespace(bucket: str) -> Iterator[str]:
                 "requests": {"cpu": "100m", "memory": "512Mi"},
                 "limits": {"memory": "2Gi"},
             }
-    kubectl("apply", "-f", "-", given=yaml.safe_dump_all([space, *made, *secrets]))
+    apply(space, *made, *secrets)
     kubectl("-n", name, "rollout", "status", "deployment/predict-service", "--timeout=240s")
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
@@ -74,7 +74,7 @@ def namespace(bucket: str) -> Iterator[str]:
 
 def pod_address(namespace: str) -> str:
     """Of the pod that is ready; the cluster has no Services."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         found = yaml.safe_load(kubectl("-n", namespace, "get", "pods", "-o", "json"))["items"]
         for pod in found:

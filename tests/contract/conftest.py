@@ -54,10 +54,15 @@ def bucket(s3: Any) -> Iterator[str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Expect what a server is known to do otherwise, strictly."""
+    """Mark those that start a server, and expect what it is known to do otherwise, strictly."""
     known = DIFFERENCES.get(name(), {})
     for item in items:
-        if "server" in getattr(item, "fixturenames", []):
+        if item.path.parent != Path(__file__).parent:
+            continue  # these are the tests of all folders
+        names = getattr(item, "fixturenames", [])
+        if "server" in names or "embedded" in names:
+            item.add_marker(pytest.mark.slow)
+        if "server" in names:
             test = item.name.replace(f"[{name()}]", "").replace(f"[{name()}-", "[")
             if test in known:
                 item.add_marker(pytest.mark.xfail(reason=known[test], strict=True))

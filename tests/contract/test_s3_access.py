@@ -107,12 +107,12 @@ def test_the_keys_of_the_embedded_server_are_its_owners(embedded: Embedded) -> N
 def test_the_embedded_servers_own_tool_is_a_stranger(embedded: Embedded, asked: str, shown: str) -> None:
     """Its administrator's shell reads everything where no certificate is asked for."""
     embedded.start()
-    assert shown in ask_shell(embedded, asked, **program(embedded.local_dir).settings)
-    assert shown not in ask_shell(embedded, asked)
+    assert shown in ask_shell(embedded, asked, 120, **program(embedded.local_dir).settings)
+    assert shown not in ask_shell(embedded, asked, 8)
 
 
-def ask_shell(embedded: Embedded, command: str, **secrets: str) -> str:
-    """What `weed shell` prints within some seconds; without the certificate it would wait for ever."""
+def ask_shell(embedded: Embedded, command: str, timeout_s: float, **secrets: str) -> str:
+    """What `weed shell` prints within that time; without the certificate it would wait for ever."""
     ports = configuration.read(embedded.local_dir).s3_inner_ports
     places = [f"-master=127.0.0.1:{ports[4]}.{ports[0]}", f"-filer=127.0.0.1:{ports[6]}.{ports[2]}"]
     try:
@@ -120,7 +120,7 @@ def ask_shell(embedded: Embedded, command: str, **secrets: str) -> str:
             [Path(sys.executable).with_name("weed"), "shell", *places],
             input=f"{command}\n".encode(),
             capture_output=True,
-            timeout=8,
+            timeout=timeout_s,
             check=False,
             cwd=embedded.local_dir,
             env={**os.environ, "TMPDIR": str(embedded.local_dir), **secrets},  # where it logs

@@ -1,7 +1,8 @@
-"""PostgreSQL, S3 and Airflow with the project's DAGs, once for all integration tests that ask for them."""
+"""PostgreSQL, S3 and Airflow with the project's DAGs, once for the tests of a file that ask for them."""
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from orthostat.pipelines.config import Pipeline
 from orthostat.pipelines.load import load_pipeline
 from tests.builders_statistics import make_release_pipeline, write_zones
 from tests.integration.story import Story
+from tests.unit.prediction_images import InThisProcess
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,7 +32,7 @@ class Services:
     client: AirflowClient
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def services() -> Iterator[Services]:
     """The services of one machine, in a folder of their own and on free ports."""
     from orthostat.local import services
@@ -65,7 +67,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def story(
     s3_bucket: str, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: Path
 ) -> Story:
-    """The synthetic pipeline over a fresh bucket and a fresh database; no scene is uploaded yet."""
+    """The synthetic pipeline over a fresh bucket and a fresh database; no scene is uploaded yet.
+
+    Its model is in this process: to start another takes longer than to predict a few scenes.
+    """
+    monkeypatch.setattr("orthostat.prediction.batch.ModelProcess", InThisProcess)
+    monkeypatch.setattr("orthostat.prediction.launch.launched_early", nullcontext)
     monkeypatch.setenv("ORTHOSTAT_DATABASE_URL", database_url)
     monkeypatch.setenv("ORTHOSTAT_PIPELINES_DIR", str(tmp_path))
     text = (ROOT / "config/pipelines/synthetic.yaml").read_text()

@@ -11,6 +11,8 @@ from orthostat.cli.main import main
 from tests.integration.prediction_bundle import write_bundle
 from tests.unit.prediction_images import write_image
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory) -> Path:

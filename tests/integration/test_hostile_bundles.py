@@ -16,6 +16,8 @@ from tests.integration import prediction_bundle
 from tests.integration.prediction_bundle import write_bundle
 from tests.unit.prediction_images import write_image
 
+pytestmark = pytest.mark.slow
+
 LOOK = """
 import os as _os
 if "PYTEST_CURRENT_TEST" not in _os.environ:

@@ -201,7 +201,8 @@ def test_killed_in_the_middle_of_a_batch_and_tried_again_gives_the_same_bytes(
     story: Story, world: Path
 ) -> None:
     upload_scenes(story, world, "2024-01")
-    story = story.write(batch_mb=1000.0)
+    slow = story.pipeline.model.model_dump() | {"chip_size": 64, "stride": 32}  # time to be killed in
+    story = story.write(batch_mb=1000.0, model=slow)
     plan = story.plan("killed", *JANUARY)
     [batch] = plan["work"]
     process = subprocess.Popen([sys.executable, "-m", "orthostat", "step", "predict", "--batch", batch])
@@ -307,8 +308,8 @@ def test_a_bundle_that_is_not_the_named_one_is_not_opened(story: Story, world: P
     found = hashlib.sha256((ROOT / "demo/synthetic/bundle/synthetic.zip").read_bytes()).hexdigest()
     with pytest.raises(BundleError, match=f"(?s){found}.*0000"):
         story.plan("wrong", *JANUARY)
-    story = story.write(model={**story.pipeline.model.model_dump(), "engine": "onnx"})
-    plan = story.plan("named engine", *JANUARY)
+    story = story.write(model={**story.pipeline.model.model_dump(), "engine": "onnx"}, publication={})
+    plan = story.plan("named engine", *JANUARY)  # which needs nothing of the bundle
     with pytest.raises(BundleError, match=f"(?s){found}.*0000"):
         run_command("step", "predict", "--batch", plan["work"][0])
     with pytest.raises(ToleranceError, match="4 of 4 scenes failed"):

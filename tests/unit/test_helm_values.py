@@ -11,8 +11,7 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-from tests.cluster.chart import Chart
-from tests.cluster.components import (
+from tests.cluster.chart.components import (
     API_SERVER,
     DAG_PROCESSOR,
     MIGRATIONS,
@@ -21,6 +20,7 @@ from tests.cluster.components import (
     WORKER,
     Component,
 )
+from tests.cluster.chart.render import Chart
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "tests/data/airflow-chart-1.22.0/values.schema.json").read_text())
@@ -129,11 +129,12 @@ def test_who_runs_steps_alone_has_the_address_of_the_statistics(
 
 
 def test_rights_go_to_the_accounts_that_the_chart_makes() -> None:
-    made = yaml.safe_load_all((ROOT / "config/kubernetes/service-account.yaml").read_text())
-    [binding] = [entry for entry in made if entry["kind"] == "RoleBinding"]
-    assert binding["metadata"]["namespace"] == "orthostat"
-    subjects = {(subject["namespace"], subject["name"]) for subject in binding["subjects"]}
-    assert subjects == {("airflow", "airflow-scheduler"), ("airflow", "airflow-triggerer")}
+    made = yaml.safe_load_all((ROOT / "config/kubernetes/base/launcher.yaml").read_text())
+    bindings = {entry["kind"]: entry for entry in made if entry["kind"].endswith("Binding")}
+    assert bindings["RoleBinding"]["metadata"]["namespace"] == "orthostat"
+    accounts = {("airflow", f"airflow-{name}") for name in ("scheduler", "worker", "triggerer")}
+    for binding in bindings.values():
+        assert {(subject["namespace"], subject["name"]) for subject in binding["subjects"]} == accounts
 
 
 def test_versions_are_those_of_the_project() -> None:

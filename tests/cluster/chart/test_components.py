@@ -9,8 +9,8 @@ import shlex
 import httpx
 import pytest
 
-from tests.cluster import components
-from tests.cluster.chart_airflow import RUNNING, Airflow
+from tests.cluster.chart import components
+from tests.cluster.chart.conftest import RUNNING, Airflow
 from tests.cluster.cluster import needs_cluster, needs_relays
 from tests.cluster.kubectl import apply, has_succeeded, kubectl, read_pod, wait_for_pod, wait_until
 
@@ -70,7 +70,7 @@ def test_a_celery_worker_and_its_probe_lack_only_a_broker(airflow: Airflow) -> N
     wait_until(lambda: "consumer: Cannot connect to redis://" in kubectl(*log))
     probe = shlex.join(components.PING_WORKER)
     assert "Connection refused" in airflow.execute(
-        components.WORKER, "bash", "-c", f"timeout 60 {probe} 2>&1 || true"
+        components.WORKER, "bash", "-c", f"timeout 200 {probe} 2>&1 || true"
     )
     kubectl("-n", airflow.namespace, "delete", "pod", "worker", "--wait=false")
 

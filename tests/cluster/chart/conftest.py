@@ -1,4 +1,6 @@
-"""Airflow on a real cluster as the official Helm chart sets it up, for every test that asks for it."""
+"""Airflow on a real cluster as the official Helm chart sets it up. It ends with the tests of this folder: its
+probes alone, which start Airflow's command line, take a fifth of a core.
+"""
 
 import json
 import os
@@ -6,18 +8,27 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 import yaml
 
 from orthostat import storage
-from tests.cluster import components
 from tests.cluster.archive import RESOURCES, describe_pipeline, remove_bucket, upload_world
-from tests.cluster.chart import Chart
+from tests.cluster.chart import components
+from tests.cluster.chart.render import Chart
 from tests.cluster.cluster import AIRFLOW_IMAGE, ROOT, s3_secret
-from tests.cluster.kubectl import apply, attempt, has_address, has_succeeded, is_ready, kubectl, wait_for_pod
+from tests.cluster.kubectl import (
+    apply,
+    attempt,
+    get_api_server,
+    has_address,
+    has_succeeded,
+    is_ready,
+    kubectl,
+    wait_for_pod,
+)
 from tests.cluster.relay import Relay, open_relay
 
 RUNNING = [components.API_SERVER, components.SCHEDULER, components.DAG_PROCESSOR, components.TRIGGERER]
@@ -139,17 +150,22 @@ def make_pipelines(namespace: str) -> dict[str, Any]:
 
 
 def make_accounts(namespace: str) -> list[dict[str, Any]]:
-    """The chart's service accounts; those of the scheduler and the triggerer have tokens in their pods."""
+    """The chart's service accounts; those of the scheduler and the triggerer have tokens in their pods.
+
+    And the namespace's own, as which PostgreSQL runs: the cluster might make it later than that pod.
+    """
     with_token = {components.SCHEDULER.name, components.TRIGGERER.name}
-    made = [components.WORKER, *RUNNING, *JOBS]
+    names = {
+        component.name: f"airflow-{component.name}" for component in (components.WORKER, *RUNNING, *JOBS)
+    }
     return [
         {
             "apiVersion": "v1",
             "kind": "ServiceAccount",
-            "metadata": place(f"airflow-{component.name}", namespace),
-            "automountServiceAccountToken": component.name in with_token,
+            "metadata": place(account, namespace),
+            "automountServiceAccountToken": component in with_token,
         }
-        for component in made
+        for component, account in (names | {"default": "default"}).items()
     ]
 
 
@@ -165,14 +181,15 @@ def make_pods_namespace(name: str, airflow_namespace: str) -> list[dict[str, Any
             entry["metadata"]["name"] = f"{name}-{entry['metadata']['name']}"
         if entry["kind"] == "ClusterRoleBinding":
             entry["roleRef"]["name"] = f"{name}-{entry['roleRef']['name']}"
-        if entry["kind"] == "NetworkPolicy" and entry["metadata"]["name"] == "deny-all":
-            made.remove(entry)  # S3 of these tests has a private address
         for subject in entry.get("subjects", []):
             subject["namespace"] = airflow_namespace
-    return made
+    # S3 of these tests has a private address.
+    return [
+        entry for entry in made if (entry["kind"], entry["metadata"]["name"]) != ("NetworkPolicy", "deny-all")
+    ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     """Airflow by config/helm/values.yaml under the restricted standard, every component ready."""
     name = f"{os.environ.get('CLUSTER_NAMESPACE_PREFIX', '')}airflow-{uuid.uuid4().hex[:8]}"
@@ -187,12 +204,6 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
         attempt("delete", "--ignore-not-found", "--wait=false", "-f", "-", given=yaml.safe_dump_all(made))
         kubectl("delete", "namespace", "--ignore-not-found", "--wait=false", name, f"{name}-pods")
         remove_bucket(f"s3://{name}")
-
-
-def get_api_server() -> SplitResult:
-    """Where the Kubernetes API is for us."""
-    config = json.loads(kubectl("config", "view", "--minify", "-o", "json"))
-    return urlsplit(config["clusters"][0]["cluster"]["server"])
 
 
 def start_airflow(name: str, postgres: Relay, api: Relay, kubernetes: Relay) -> Airflow:
@@ -210,20 +221,20 @@ def start_airflow(name: str, postgres: Relay, api: Relay, kubernetes: Relay) -> 
     apply(*make_secrets(name, postgres.place), make_pipelines(name), chart.render_config())
     secret = s3_secret()
     apply(secret | {"metadata": place("orthostat-s3", f"{name}-pods")})
-    # The API server's init container waits for the migrations. The others start when it is ready: on a small
+    # The API server's init container waits for the migrations. The others start one by one: on a small
     # machine all at once would not be there within the time that the chart's probes give.
     first, *others = RUNNING
     apply(chart.render_pod(components.MIGRATIONS), chart.render_pod(first))
     api.target = (wait_for_pod(name, first.name, has_address)["status"]["podIP"], components.PORT)
     wait_for_pod(name, components.MIGRATIONS.name, has_succeeded)
     wait_for_pod(name, first.name, is_ready)
-    apply(*(chart.render_pod(other, AIRFLOW__LOG_CLEANUP_FREQUENCY_MINUTES="1") for other in others))
     for component in others:
+        apply(chart.render_pod(component, AIRFLOW__LOG_CLEANUP_FREQUENCY_MINUTES="1"))
         wait_for_pod(name, component.name, is_ready)
     return Airflow(chart, f"http://{api.target[0]}:{components.PORT}", f"{name}-pods")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def admin(airflow: Airflow) -> httpx.Client:
     """The user that the chart's job makes."""
     airflow.run_job(components.USER_CREATION)

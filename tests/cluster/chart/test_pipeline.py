@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from orthostat.pipelines.load import load_pipeline
-from tests.cluster import components
 from tests.cluster.archive import describe_pipeline
-from tests.cluster.chart_airflow import Airflow
+from tests.cluster.chart import components
+from tests.cluster.chart.conftest import Airflow
 from tests.cluster.cluster import needs_cluster, needs_relays
 from tests.cluster.kubectl import get, wait_until
 from tests.integration.story import Story

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tests.cluster.components import API_SERVER, PORT, SCHEDULER, WORKER, Component
+from tests.cluster.chart.components import API_SERVER, PORT, SCHEDULER, WORKER, Component
 
 HOME = "/opt/airflow"
 
@@ -52,7 +52,7 @@ class Chart:
     def render_pod(self, component: Component, **overrides: str) -> dict[str, Any]:
         """The pod. `overrides` are variables of its log groomer."""
         mounts, env = self._mounts(component), self._environment(component)
-        containers = [self._container(component.name, component.args, mounts, env) | component.probes]
+        containers = [self._container(component.name, component.args, mounts, env) | self._probes(component)]
         if component.logs:
             containers.append(self._groomer(component, overrides))
         wait = ["airflow", "db", "check-migrations", "--migration-wait-timeout=60"]
@@ -142,13 +142,21 @@ class Chart:
 
     def component_env(self, component: Component) -> list[dict[str, Any]]:
         """The variables that the values give to this component alone."""
-        own = (
+        variables: list[dict[str, Any]] = self._own(component).get("env", [])
+        return variables
+
+    def _probes(self, component: Component) -> dict[str, Any]:
+        own = self._own(component)
+        return {name: probe | own.get(name, {}) for name, probe in component.probes.items()}
+
+    def _own(self, component: Component) -> dict[str, Any]:
+        """The values of this component alone."""
+        values: dict[str, Any] = (
             self.values["workers"]["celery"]
             if component is WORKER
             else self.values.get(_key(component.name), {})
         )
-        variables: list[dict[str, Any]] = own.get("env", [])
-        return variables
+        return values
 
     def _resources(self, name: str) -> dict[str, Any]:
         """The limits of the values; the requests of a test's small node."""
