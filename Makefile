@@ -83,7 +83,7 @@ compose-test: setup ## the demo and kills in a system of docker compose of its o
 
 fuzz: setup ## a thousand mutated images, bundles and bodies each, and 200 jobs under kills; about ten minutes
 	@FUZZ_CASES=1000 KILLED_JOBS=200 $(BIN)/pytest -q tests/integration/test_fuzz.py \
-		tests/integration/test_service.py::test_jobs_of_killed_servers_end_once
+		tests/integration/service/test_operation.py::test_jobs_of_killed_servers_end_once
 
 check: setup $(UV) ## format, lint, types, lock, DAGs, pipeline files
 	$(BIN)/ruff format --check .

@@ -25,7 +25,8 @@ import psutil
 import pytest
 
 from orthostat import storage
-from tests.integration.test_service import Inputs, Server, folder, inputs, serve  # noqa: F401
+from tests.integration.service.conftest import folder, inputs  # noqa: F401
+from tests.integration.service.server import Inputs, Server, serve
 from tests.unit.prediction_images import write_image
 
 CASES = int(os.environ.get("FUZZ_CASES", "60"))

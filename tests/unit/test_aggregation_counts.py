@@ -16,7 +16,7 @@ from orthostat.aggregation.identities import check_identities
 from orthostat.aggregation.table import PeriodTable, ZoneAreas, combine
 from orthostat.aggregation.zones import ZoneSet
 from orthostat.errors import IdentityError
-from tests.unit.test_aggregation_tabulate import GRID, make_zones
+from tests.builders_tiles import GRID, make_zones
 
 UTM = CRS("EPSG:32633")
 
