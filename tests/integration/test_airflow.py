@@ -90,7 +90,7 @@ def test_a_process_killed_in_a_batch_is_retried_and_the_table_is_the_same_to_the
 ) -> None:
     story = write_pipeline(services, "synthetic", output=f"{BUCKET}/synthetic/out", batch_mb=100.0)
     note = run_by_hand(services, "synthetic", **JANUARY)
-    assert "plan: acquired 2024-01-01 to 2024-02-01 (exclusive): 4 scenes listed, 4 to predict" in note
+    assert "plan: acquired 2024-01-01 to 2024-01-31: 4 scenes listed, 4 to predict" in note
     assert "release: release v1-" in note
     undisturbed = story.csv()
 

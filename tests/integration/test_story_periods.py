@@ -27,7 +27,7 @@ def test_a_run_over_part_of_a_period_releases_nothing_of_it(story: Story, world:
         "2024-01 is open, and not released: 3 of its 4 listed scene(s) are neither predicted nor failed"
         in part.notes["judge"]
     )
-    assert "run 2024-01-01 to 2024-02-01 (exclusive) by hand" in part.notes["judge"]
+    assert "run 2024-01-01 to 2024-01-31 by hand" in part.notes["judge"]
     assert part.notes["release"] == "nothing to release: no period changed"
     rest = story.run("rest", *JANUARY)
     assert "first figures for 2024-01" in rest.notes["release"]

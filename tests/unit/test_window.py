@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orthostat.errors import ConfigurationError
-from orthostat.pipelines.window import period_of, period_window, periods_in, resolve_window, window_of_days
+from orthostat.pipelines.window import (
+    Window,
+    period_of,
+    period_window,
+    periods_in,
+    resolve_window,
+    window_of_days,
+)
 
 
 def utc(*parts: int) -> datetime:
@@ -19,6 +26,13 @@ def test_days_of_the_form_include_the_last_day() -> None:
     assert (window.start, window.end) == (utc(2024, 1, 1), utc(2024, 2, 1))
     assert utc(2024, 1, 31, 23, 59) in window
     assert utc(2024, 2, 1) not in window
+
+
+def test_a_window_of_days_is_told_as_the_form_takes_it() -> None:
+    assert str(window_of_days(date(2024, 1, 1), date(2024, 1, 31))) == "2024-01-01 to 2024-01-31"
+    assert str(period_window("2024-02", "month")) == "2024-02-01 to 2024-02-29"
+    nightly = resolve_window(None, None, (utc(2024, 3, 9, 2), utc(2024, 3, 10, 2)), 1)
+    assert str(nightly) == "2024-03-09 02:00 to before 2024-03-10 02:00 UTC"
 
 
 def test_nightly_run_looks_back_from_the_end_of_its_interval() -> None:
@@ -41,6 +55,14 @@ def test_backfill_of_a_schedule_at_two_takes_whole_days() -> None:
     assert (window.start, window.end) == (utc(2024, 1, 1), utc(2024, 1, 2))
     hourly = resolve_window(None, None, (utc(2024, 1, 1, 2), utc(2024, 1, 1, 3)), None)
     assert (hourly.start, hourly.end) == (utc(2024, 1, 1, 2), utc(2024, 1, 1, 3))
+
+
+def test_an_interval_that_is_a_moment_is_none() -> None:
+    """As of a pipeline without a schedule that is started with an empty form."""
+    with pytest.raises(ConfigurationError, match="neither days nor a data interval"):
+        resolve_window(None, None, (utc(2024, 1, 1, 2), utc(2024, 1, 1, 2)), None)
+    with pytest.raises(ConfigurationError, match="from 2024-02-01 00:00 to 2024-01-01 00:00 UTC; its end"):
+        Window(utc(2024, 2, 1), utc(2024, 1, 1))
 
 
 @pytest.mark.parametrize(

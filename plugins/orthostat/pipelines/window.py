@@ -21,18 +21,28 @@ _NAMES: dict[PeriodLength, str] = {
 
 @dataclass(frozen=True)
 class Window:
-    """Acquisitions from `start` to before `end`."""
+    """Acquisitions from `start` to before `end`. Raises ConfigurationError when there is nothing between."""
 
     start: datetime
     """UTC."""
     end: datetime
     """UTC, exclusive."""
 
+    def __post_init__(self) -> None:
+        if self.end <= self.start:
+            raise ConfigurationError(
+                f"the window goes from {self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M} UTC; "
+                "its end must come after its start"
+            )
+
     def __contains__(self, moment: datetime) -> bool:
         return self.start <= moment < self.end
 
     def __str__(self) -> str:
-        return f"{_plain(self.start)} to {_plain(self.end)} (exclusive)"
+        """Whole days as a form takes them, the last one included; else the moments in UTC."""
+        if self.start.time() == self.end.time() == time.min:
+            return f"{self.start:%Y-%m-%d} to {self.end - timedelta(days=1):%Y-%m-%d}"
+        return f"{self.start:%Y-%m-%d %H:%M} to before {self.end:%Y-%m-%d %H:%M} UTC"
 
 
 def window_of_days(first: date, last: date) -> Window:
@@ -60,7 +70,7 @@ def resolve_window(
         raise ConfigurationError(f"from is {first}, to is {last}; give both days or neither")
     if first is not None and last is not None:
         return window_of_days(first, last)
-    if interval is None:
+    if interval is None or interval[0] == interval[1]:  # so Airflow calls a moment without a schedule
         raise ConfigurationError("the run has neither days nor a data interval; fill in 'from' and 'to'")
     start, end = (moment.astimezone(UTC) for moment in interval)
     if lookback_days is not None:
@@ -109,7 +119,3 @@ def periods_in(window: Window, length: PeriodLength) -> list[str]:
 
 def _midnight(day: date) -> datetime:
     return datetime.combine(day, time.min, UTC)
-
-
-def _plain(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d}" if moment.time() == time.min else f"{moment:%Y-%m-%d %H:%M}"
