@@ -42,7 +42,7 @@ class OutageError(StorageError):
 
 
 class KeyRefusedError(OutageError):
-    """The storage does not know the key that is used, and will not until somebody corrects it."""
+    """The storage knows the key that is used, but not by this secret, and will not until it is corrected."""
 
     is_final = True
 

@@ -7,7 +7,7 @@ import yaml
 
 from orthostat.cli.main import build_parser
 from orthostat.errors import ConfigurationError
-from orthostat.pipelines.load import find_pipeline, load_pipeline, load_predict_image, pipeline_files
+from orthostat.pipelines.load import load_pipeline, load_predict_image, pipeline_files
 from tests.builders import make_pipeline
 
 
@@ -20,6 +20,13 @@ def write(folder: Path, **changes: object) -> Path:
 
 def test_a_valid_file_is_read(tmp_path: Path) -> None:
     assert load_pipeline(write(tmp_path)) == make_pipeline()
+
+
+def test_results_may_lie_beside_the_days_of_an_archive(tmp_path: Path) -> None:
+    scenes = {"uri": "s3://a/{acquired:%Y/%m/%d}/", "stac_asset": "visual"}
+    assert load_pipeline(write(tmp_path, scenes=scenes, output="s3://a/results")).output == "s3://a/results"
+    with pytest.raises(ConfigurationError, match=r"output s3://a/2024/01/31/out lies below scenes.uri"):
+        load_pipeline(write(tmp_path, scenes=scenes, output="s3://a/2024/01/31/out"))
 
 
 @pytest.mark.parametrize(
@@ -49,6 +56,7 @@ def test_a_valid_file_is_read(tmp_path: Path) -> None:
             },
             r"output s3://archive/scenes/out lies below scenes.uri s3://archive/scenes/: results",
         ),
+        ({"resources": {"memory": "16k"}}, r"field 'resources.memory' .*: is 16000 bytes; .* e.g. 16Gi"),
         ({"resources": {"memory": "100"}}, r"field 'resources.memory' .*'100': is 100 bytes; .* e.g. 100Gi"),
         ({"resources": {"image": ""}}, r"field 'resources.image' has the value ''"),
         ({"name": "other"}, r"field 'name' is 'other', the file is 'made.yaml'; make them equal"),
@@ -61,6 +69,7 @@ def test_each_mistake_is_named_with_field_value_and_cure(
         load_pipeline(write(tmp_path, **changes))
 
 
+@pytest.mark.parametrize("has_configured_folder", [True, False])
 @pytest.mark.parametrize(
     ("output", "is_shared"),
     [
@@ -73,21 +82,19 @@ def test_each_mistake_is_named_with_field_value_and_cure(
     ],
 )
 def test_no_two_pipelines_share_an_output(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, is_shared: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, is_shared: bool, has_configured_folder: bool
 ) -> None:
-    monkeypatch.setenv("ORTHOSTAT_PIPELINES_DIR", str(tmp_path))
+    if has_configured_folder:
+        monkeypatch.setenv("ORTHOSTAT_PIPELINES_DIR", str(tmp_path))
     path = write(tmp_path, output="s3://b/made")
-    assert find_pipeline("made").output == "s3://b/made"
     other = yaml.safe_load(path.read_text()) | {"name": "other", "output": output}
     (tmp_path / "other.yaml").write_text(yaml.safe_dump(other))
     (tmp_path / "broken.yaml").write_text("name: [\n")  # which says so itself
+    arguments = build_parser().parse_args(["pipelines", "check", str(path)])
     if not is_shared:
-        assert find_pipeline("made").output == "s3://b/made"
+        assert arguments.run(arguments) == "made: valid"
         return
     message = r"'made' and 'other' have the outputs .* give each pipeline an output of its own"
-    with pytest.raises(ConfigurationError, match=message):
-        find_pipeline("made")
-    arguments = build_parser().parse_args(["pipelines", "check", str(path)])
     with pytest.raises(ConfigurationError, match=message):
         arguments.run(arguments)
 

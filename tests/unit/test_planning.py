@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orthostat import storage
+from orthostat.cli.main import build_parser
 from orthostat.errors import ConfigurationError, SceneError
 from orthostat.judgement.verify import verify
+from orthostat.layout import Layout
 from orthostat.pipelines.window import Window, window_of_days
 from orthostat.planning.manifest import read_batch, write_manifest
 from orthostat.planning.plan import balance, make_plan, pipeline_ledger, read_plan
@@ -31,6 +33,13 @@ def test_acquisition_time_decides_the_window(s3_bucket: str) -> None:
     upload(s3_bucket, "A_20231231.tif", "A_20240101.tif", "B_20240131.tif", "A_20240201.tif", "note.txt")
     scenes = list_scenes(make_pipeline(f"{s3_bucket}/made").scenes, JANUARY).scenes
     assert [scene.scene_id for scene in scenes] == ["A_20240101", "B_20240131"]
+
+
+def test_a_moment_with_an_offset_is_one_of_utc() -> None:
+    """Predictions are filed by their day in UTC: of another, a plan would take them for missing."""
+    times = ["--start", "2024-01-02T01:00+05:00", "--end", "2024-01-03T00:00Z"]
+    parsed = build_parser().parse_args(["step", "plan", "--pipeline", "made", "--run-id", "r", *times])
+    assert f"{parsed.start:%Y-%m-%d %H:%M}" == "2024-01-01 20:00"
 
 
 def test_listing_pages_through_more_keys_than_one_answer_holds(s3_bucket: str) -> None:
@@ -121,6 +130,19 @@ def test_plan_leaves_out_what_is_committed_and_takes_replaced_images(s3_bucket: 
         ConfigurationError, match=r"run 'never' has no plan .*; see what its step 'plan' says"
     ):
         read_plan(pipeline.output, "never")
+
+
+def test_a_new_pipeline_with_the_output_of_an_old_one_stops_itself_alone(s3_bucket: str) -> None:
+    upload(s3_bucket, "A_20240105.tif")
+    old = make_pipeline(f"{s3_bucket}/made")
+    copied = old.model_copy(update={"name": "copied"})
+    for pipeline, other in ((old, copied), (copied, old)):
+        with pytest.raises(ConfigurationError, match="give each pipeline an output of its own"):
+            make_plan(pipeline, "run", JANUARY, others=[pipeline, other])
+    storage.write_json(Layout(old.output).catalog(), {"pipeline": old.name})  # it has released
+    assert make_plan(old, "run", JANUARY, others=[old, copied]).planned == 1
+    with pytest.raises(ConfigurationError, match=r"is that of the pipeline 'made', .* remove that file"):
+        make_plan(copied, "run", JANUARY, others=[old, copied])
 
 
 def test_another_model_or_option_predicts_again(s3_bucket: str) -> None:

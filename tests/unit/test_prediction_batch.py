@@ -115,7 +115,7 @@ def test_an_image_that_was_replaced_after_planning_fails_but_is_tried_again(tmp_
     failure = read_failure(key_of(batch, 0).failure)
     assert failure.kind == "storage"
     assert "it was replaced" in failure.reason
-    assert not failure.is_final(Limits())
+    assert not failure.is_final(batch.recipe)
 
 
 def fail_with(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ def test_a_failure_is_recorded_by_its_cause_and_not_tried_again(tmp_path, monkey
     assert predict_batch(batch).failed == 1
     failure = read_failure(key_of(batch, 0).failure)
     assert (failure.kind, failure.reason) == (kind, str(error))
-    assert failure.is_final(batch.recipe.limits)
+    assert failure.is_final(batch.recipe)
     monkeypatch.setattr(batch_module, "ModelProcess", None)  # a retry loads nothing
     assert predict_batch(batch) == Summary(predicted=0, skipped=0, failed=1)
 
@@ -162,8 +162,7 @@ def test_a_raised_limit_is_tried_again(tmp_path):
     assert predict_batch(batch).failed == 1
     failure = read_failure(key_of(batch, 0).failure)
     assert re.search(r"the pixels of .*A\.tif are 9, allowed are 8 \(ORTHOSTAT_MAX_PIXELS", failure.reason)
-    assert failure.is_final(Limits(pixels=8))
-    assert not failure.is_final(Limits(pixels=9))
+    assert failure.is_final(batch.recipe)
     raised = batch.model_copy(update={"recipe": make_recipe(tmp_path, limits={"pixels": 9})})
     assert predict_batch(raised).predicted == 1
 
@@ -188,6 +187,25 @@ def test_predicting_again_writes_the_same_labels(tmp_path):
     assert predict_batch(batch.model_copy(update={"generation": "second"})).predicted == 1
     assert storage.read_bytes(key.file("labels.tif")) == before
     assert read_prediction(key.item).generation == "second"
+
+
+def test_a_re_prediction_that_is_overtaken_leaves_the_later_one(tmp_path, monkeypatch):
+    """Of two at once: the later would else take its own scenes for those that were never done."""
+    batch, later = make_batch(tmp_path, scenes(tmp_path, "A")), "two of 2024-01-02T00:00:00Z"
+    key = key_of(batch, 0)
+    predict_batch(batch.model_copy(update={"generation": later}))
+    item = storage.read_bytes(key.item)
+    storage.delete(key.item)
+    compute = batch_module.compute_scene
+
+    def be_overtaken(*arguments):
+        facts = compute(*arguments)
+        storage.write_bytes(key.item, item)
+        return facts
+
+    monkeypatch.setattr(batch_module, "compute_scene", be_overtaken)
+    assert predict_batch(batch.model_copy(update={"generation": "one of 2024-01-01T00:00:00Z"})).failed == 0
+    assert read_prediction(key.item).generation == later
 
 
 def test_a_killed_re_prediction_goes_on_where_it_ended(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orthostat import storage
-from orthostat.planning.manifest import Batch
+from orthostat.planning.manifest import Batch, Recipe
 from orthostat.prediction import batch as batch_module
 from orthostat.prediction.batch import Summary, predict_batch
 from orthostat.prediction.failure import Failure, read_failure
@@ -72,10 +72,35 @@ def test_the_scene_that_does_it_fails_and_the_others_do_not(batch, monkeypatch):
     assert failure is not None
     assert (failure.kind, failure.limit) == ("limit", "memory_mb")
     assert "also alone: the pod was killed" in failure.reason
-    assert failure.is_final(batch.recipe.limits)
-    raised = batch.recipe.limits.model_copy(update={"memory_mb": 2 * batch.recipe.limits.memory_mb})
-    assert not failure.is_final(raised)
+    assert failure.is_final(batch.recipe)
     assert not [e for e in storage.list_objects(batch.output) if e.uri.endswith("attempt.json")]
+
+
+def with_room(recipe: Recipe, memory_mb: float, scratch_mb: float, batch_size: int | None) -> Recipe:
+    limits = recipe.limits.model_copy(update={"memory_mb": memory_mb})
+    options = recipe.options.model_copy(update={"batch_size": batch_size})
+    return recipe.model_copy(update={"limits": limits, "options": options, "scratch_mb": scratch_mb})
+
+
+@pytest.mark.parametrize(
+    ("room", "is_tried_again"),
+    [
+        ((1000, 500, 8), False),
+        ((900, 400, 16), False),
+        ((1000, 500, None), False),  # nobody knows how many the bundle says
+        ((1001, 500, 8), True),
+        ((900, 501, 8), True),
+        ((1000, 500, 4), True),
+    ],
+)
+def test_a_scene_that_was_too_much_waits_for_what_its_message_says(batch, monkeypatch, room, is_tried_again):
+    monkeypatch.setattr(Greedy, "at", ("B",))
+    tight = batch.model_copy(update={"recipe": with_room(batch.recipe, 1000, 500, 8)})
+    run_until_done(tight)
+    failure = failure_of(batch, 1)
+    assert failure is not None
+    assert "with 1,000 MB for the model and 500 MB of scratch; raise resources.memory or" in failure.reason
+    assert failure.is_final(with_room(batch.recipe, *room)) is not is_tried_again
 
 
 def test_each_of_several_is_found(batch, monkeypatch):
@@ -126,7 +151,7 @@ def test_a_model_that_is_too_much_by_itself_blames_no_scene(batch, monkeypatch):
 
 
 def test_a_mark_of_an_earlier_run_blames_no_scene(batch, monkeypatch):
-    mark = {"overloads": 1, "memory_mb": batch.recipe.limits.memory_mb}
+    mark = {"overloads": 1, "room": batch.recipe.room.model_dump()}
     storage.write_json(key_of(batch, 1).attempt, mark)  # that run's pod went with its node, at B
     monkeypatch.setattr(Greedy, "at", ("A",))
     assert run_until_done(batch) == 2

@@ -40,15 +40,16 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def check_files(arguments: argparse.Namespace) -> dict[str, Any] | str:
     """Check the files; raises ConfigurationError with all that is wrong, after the JSON if asked for."""
-    from orthostat.pipelines.load import load_others, load_pipeline, pipeline_files
+    from orthostat.pipelines.load import load_all, load_pipeline, pipeline_files
     from orthostat.pipelines.outputs import require_separate_output
 
     paths = [arguments.file] if arguments.file else pipeline_files()
+    others = list(load_all(None, *(path.parent for path in paths[:1])))
     valid, invalid, told = [], {}, []
     for path in paths:
         try:
             pipeline = load_pipeline(path)
-            require_separate_output(pipeline, load_others(pipeline_files()))
+            require_separate_output(pipeline, others)
             has_pods = pipeline.runner == "kubernetes"
             if arguments.cluster and has_pods:
                 _ask_cluster(pipeline)

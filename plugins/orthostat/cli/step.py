@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from orthostat.cli.predict_options import sha256
@@ -71,13 +71,17 @@ def _add_plan(steps: Any) -> None:
 
 def plan(arguments: argparse.Namespace) -> Result:
     """List, plan, and return the batches' manifests."""
-    from orthostat.pipelines.load import find_pipeline
+    from orthostat.pipelines.load import find_pipeline, load_all
     from orthostat.pipelines.window import Window
     from orthostat.planning.plan import make_plan
 
     window = Window(arguments.start, arguments.end)
     made = make_plan(
-        find_pipeline(arguments.pipeline), arguments.run_id, window, is_repredicted=arguments.re_predict
+        find_pipeline(arguments.pipeline),
+        arguments.run_id,
+        window,
+        is_repredicted=arguments.re_predict,
+        others=load_all(),
     )
     counts = f"{made.listed} scenes listed, {made.planned} to predict in {len(made.batches)} batches"
     skipped = [f"skipped: {'; '.join(made.problems)}"] if made.problems else []
@@ -205,7 +209,7 @@ def _moment(text: str) -> datetime:
         ) from error
     if moment.tzinfo is None:
         raise argparse.ArgumentTypeError(f"'{text}' has no UTC offset; write e.g. 2024-01-01T00:00:00+00:00")
-    return moment
+    return moment.astimezone(UTC)
 
 
 _WORK_STEPS: dict[str, tuple[Callable[[argparse.Namespace], Result], str, str]] = {

@@ -122,6 +122,18 @@ def write(local_dir: Path, configuration: Configuration) -> None:
 
 
 @contextmanager
+def claimed_port(port: int) -> Iterator[bool]:
+    """Let nobody here take a port while its server starts, or starts again; False when somebody has it."""
+    with socket.socket(socket.AF_UNIX) as claim:
+        try:
+            claim.bind(f"\0orthostat-port-{port}")  # no file: it goes with this process
+        except OSError:
+            yield False
+        else:
+            yield True
+
+
+@contextmanager
 def free_port(wanted: int) -> Iterator[int]:
     """The first port from `wanted` on that nobody listens to on 127.0.0.1, nor gets from here meanwhile: of
     two folders that start at once, one would take the other's server for its own.
@@ -129,12 +141,8 @@ def free_port(wanted: int) -> Iterator[int]:
     Raises ServiceError when a hundred ports in a row are taken.
     """
     for port in range(wanted, wanted + _PORTS_TRIED):
-        with socket.socket(socket.AF_UNIX) as claim:
-            try:
-                claim.bind(f"\0orthostat-port-{port}")  # no file: it goes with this process
-            except OSError:
-                continue
-            if is_free(port):
+        with claimed_port(port) as is_claimed:
+            if is_claimed and is_free(port):
                 yield port
                 return
     raise ServiceError(f"ports {wanted} to {wanted + _PORTS_TRIED - 1} of 127.0.0.1 are all taken; free one")

@@ -134,7 +134,8 @@ def _claimed_api_port(local_dir: Path) -> Iterator[None]:
     """Keep Airflow's port of the last start, or move to a free one; nobody else takes it meanwhile."""
     chosen = configuration.read(local_dir)
     if process.find(airflow_service.programs(local_dir)[0]) is not None:
-        yield
+        with configuration.claimed_port(chosen.api_port):  # it may be started anew
+            yield
         return
     with configuration.free_port(chosen.api_port) as port:
         configuration.write(local_dir, chosen.model_copy(update={"api_port": port}))

@@ -8,7 +8,7 @@ from croniter import croniter
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
 from orthostat.errors import GridError
-from orthostat.pipelines.dated import check_fields, folder_of
+from orthostat.pipelines.dated import check_fields, fits, folder_of
 from orthostat.pipelines.limits import Limits
 from orthostat.pipelines.options import EngineChoice, PredictOptions, Share
 from orthostat.pipelines.resources import Resources, amount
@@ -276,9 +276,9 @@ class Pipeline(Section):
 
     @model_validator(mode="after")
     def _reads_no_results(self) -> "Pipeline":
-        if f"{self.output.rstrip('/')}/".startswith(self.scenes.folder):
+        if fits(self.scenes.uri, f"{self.output.rstrip('/')}/"):
             raise ValueError(
-                f"output {self.output} lies below scenes.uri {self.scenes.folder}: results would be listed "
+                f"output {self.output} lies below scenes.uri {self.scenes.uri}: results would be listed "
                 "as scenes; give one of them another prefix"
             )
         return self

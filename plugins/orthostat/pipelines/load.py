@@ -7,7 +7,7 @@ the name of an image. What a pipeline's own file says comes first, field by fiel
 import contextlib
 import difflib
 import reprlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +19,6 @@ from orthostat import settings
 from orthostat.errors import ConfigurationError
 from orthostat.pipelines.config import Pipeline
 from orthostat.pipelines.defaults import Defaults, PredictImage
-from orthostat.pipelines.outputs import require_separate_output
 
 DEFAULTS = "defaults.yaml"
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -52,25 +51,22 @@ def load_predict_image() -> PredictImage:
 
 
 def find_pipeline(name: str) -> Pipeline:
-    """The pipeline of that name. Raises ConfigurationError that names those that exist, or that another one
-    has the same output.
-    """
+    """The pipeline of that name. Raises ConfigurationError that names those that exist."""
     paths = {path.stem: path for path in pipeline_files()}
     if name not in paths:
         raise ConfigurationError(
             f"there is no pipeline '{name}' in {settings.pipelines_dir()}; "
             f"there are: {', '.join(paths) or 'none'}"
         )
-    pipeline = load_pipeline(paths.pop(name))
-    require_separate_output(pipeline, load_others(paths.values()))
-    return pipeline
+    return load_pipeline(paths[name])
 
 
-def load_others(paths: Iterable[Path]) -> Iterator[Pipeline]:
-    """The pipelines of these files; one with an error says so itself."""
-    for path in paths:
-        with contextlib.suppress(ConfigurationError):
-            yield load_pipeline(path)
+def load_all(*folders: Path | None) -> Iterator[Pipeline]:
+    """The pipelines of these folders (None: the configured one); a file with an error says so itself."""
+    for folder in folders or (None,):
+        for path in pipeline_files(folder):
+            with contextlib.suppress(ConfigurationError):
+                yield load_pipeline(path)
 
 
 def _read_defaults(folder: Path) -> dict[str, Any]:

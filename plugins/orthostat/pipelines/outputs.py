@@ -21,15 +21,19 @@ def require_separate_output(pipeline: Pipeline, others: Iterable[Pipeline]) -> N
             )
 
 
-def require_own_output(pipeline: Pipeline) -> None:
-    """Raises ConfigurationError when the output's catalog is another pipeline's, whoever has its file."""
+def require_own_output(pipeline: Pipeline, others: Iterable[Pipeline] = ()) -> None:
+    """Raises ConfigurationError when the output's catalog is another pipeline's, whoever has its file; where
+    there is none yet, when one of the `others` writes there, too.
+    """
     uri = Layout(pipeline.output).catalog()
     try:
         owner = storage.read_json(uri).get("pipeline", pipeline.name)
     except MissingError:
+        require_separate_output(pipeline, others)
         return
     if owner != pipeline.name:
         raise ConfigurationError(
             f"the output {pipeline.output} is that of the pipeline '{owner}', as {uri} says; give "
-            f"'{pipeline.name}' an output of its own"
+            f"'{pipeline.name}' an output of its own, or, if '{owner}' writes there no more, remove that "
+            "file: the next run makes it anew"
         )

@@ -1,6 +1,7 @@
 """What the pods of a pipeline ask of the cluster."""
 
 import re
+import string
 from decimal import Decimal
 from typing import Annotated, Literal
 
@@ -39,7 +40,9 @@ class Toleration(BaseModel):
 def _in_bytes(quantity: str) -> str:
     """A forgotten unit is a pod of a few bytes. Raises ValueError."""
     if amount(quantity) < _LEAST_BYTES:
-        raise ValueError(f"is {amount(quantity):g} bytes; write the unit, e.g. {quantity.rstrip('m')}Gi")
+        raise ValueError(
+            f"is {amount(quantity):g} bytes; write the unit, e.g. {quantity.rstrip(string.ascii_letters)}Gi"
+        )
     return quantity
 
 

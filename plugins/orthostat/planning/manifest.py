@@ -13,6 +13,26 @@ PREDICT_VERSION = 2
 """Rises when equal images give other labels."""
 
 
+class Room(BaseModel):
+    """What decides whether a scene is too much for the model's process, or for its pod."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    memory_mb: float
+    scratch_mb: float | None = None
+    """What a pod may write; None outside of pods."""
+    batch_size: int | None = None
+    """Chips that go through the model together; None: as many as the bundle says."""
+
+    def has_more_than(self, other: "Room") -> bool:
+        """Whether a scene may pass here that was too much there."""
+        has_smaller_batches = self.batch_size is not None and (
+            other.batch_size is None or self.batch_size < other.batch_size
+        )
+        has_scratch = (self.scratch_mb or 0) > (other.scratch_mb or 0)
+        return self.memory_mb > other.memory_mb or has_scratch or has_smaller_batches
+
+
 class Recipe(BaseModel):
     """How scenes are predicted, whichever they are."""
 
@@ -29,6 +49,15 @@ class Recipe(BaseModel):
     """Value that means no data in every band where the image does not say so itself."""
     limits: Limits = Field(default_factory=Limits)
     """How much an image, the bundle and their process may take."""
+    scratch_mb: float | None = None
+    """Megabytes (10^6 bytes) that the pod may write before its node evicts it; None outside of pods."""
+
+    @property
+    def room(self) -> Room:
+        """What a scene may take."""
+        return Room(
+            memory_mb=self.limits.memory_mb, scratch_mb=self.scratch_mb, batch_size=self.options.batch_size
+        )
 
     @property
     def decisions(self) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -69,13 +69,20 @@ class Plan(BaseModel):
         return [scene for uri in self.batches for scene in read_batch(uri).scenes]
 
 
-def make_plan(pipeline: Pipeline, run_id: str, window: Window, *, is_repredicted: bool = False) -> Plan:
+def make_plan(
+    pipeline: Pipeline,
+    run_id: str,
+    window: Window,
+    *,
+    is_repredicted: bool = False,
+    others: Iterable[Pipeline] = (),
+) -> Plan:
     """List the window's scenes, leave out what is committed, and write the batches and the plan to S3.
 
     Raises SceneError when the archive holds no scene at all, ConfigurationError when the output is another
-    pipeline's, or a class to be published is not the model's.
+    pipeline's or may become one of the `others`', or a class to be published is not the model's.
     """
-    require_own_output(pipeline)
+    require_own_output(pipeline, others)
     require_classes(pipeline)
     layout = Layout(pipeline.output)
     listing, withdrawn = list_scenes(pipeline.scenes, window), read_withdrawals(layout)
@@ -83,7 +90,7 @@ def make_plan(pipeline: Pipeline, run_id: str, window: Window, *, is_repredicted
     recipe = pipeline_recipe(pipeline)
     ledger = read_ledger(layout, pipeline.model.sha256, options_sha256(recipe), window)
     planned = (
-        scenes if is_repredicted else new_scenes(scenes, ledger, _final_failures(scenes, ledger, pipeline))
+        scenes if is_repredicted else new_scenes(scenes, ledger, _final_failures(scenes, ledger, recipe))
     )
     generation = name_generation(run_id) if is_repredicted else None
     batches = []
@@ -136,12 +143,12 @@ def balance(scenes: Sequence[Scene], count: int) -> list[list[Scene]]:
     return [batch for batch in batches if batch]
 
 
-def _final_failures(scenes: Sequence[Scene], ledger: Ledger, pipeline: Pipeline) -> list[str]:
+def _final_failures(scenes: Sequence[Scene], ledger: Ledger, recipe: Recipe) -> list[str]:
     """The failure records of scenes that would fail again; one that cannot be understood says nothing."""
     uris = [ledger.key(scene).failure for scene in scenes if ledger.has_failed(scene)]
     with ThreadPoolExecutor(_READERS) as readers:
         failures = zip(uris, readers.map(read_failure, uris), strict=True)
-        return [uri for uri, failure in failures if failure and failure.is_final(pipeline.model_limits)]
+        return [uri for uri, failure in failures if failure and failure.is_final(recipe)]
 
 
 def _manifest(pipeline: Pipeline, recipe: Recipe, scenes: Sequence[Scene], generation: str | None) -> Batch:

@@ -5,6 +5,7 @@ from pydantic import ValidationError
 from orthostat import settings, storage
 from orthostat.layout import Layout
 from orthostat.pipelines.config import Pipeline
+from orthostat.pipelines.resources import amount
 from orthostat.planning.manifest import Recipe
 from orthostat.prediction.classes import select_classes
 from orthostat.prediction.description import Description, describe_bundle
@@ -26,6 +27,7 @@ def pipeline_recipe(pipeline: Pipeline) -> Recipe:
         options=model.options(),
         fill=pipeline.scenes.fill,
         limits=pipeline.model_limits,
+        scratch_mb=amount(pipeline.resources.scratch) / 1e6 if pipeline.runner == "kubernetes" else None,
     )
 
 

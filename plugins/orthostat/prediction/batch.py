@@ -11,7 +11,7 @@ from pathlib import Path
 from orthostat import storage
 from orthostat.errors import BundleError, MachineError, OrthostatError, OutageError
 from orthostat.layout import Layout
-from orthostat.planning.manifest import Batch, Recipe, is_since
+from orthostat.planning.manifest import Batch, Recipe
 from orthostat.prediction.description import describe_bundle
 from orthostat.prediction.engines.choice import ENGINES, choose_engine, require_installed
 from orthostat.prediction.failure import Failure, read_failure
@@ -22,7 +22,7 @@ from orthostat.prediction.options import resolve_options
 from orthostat.prediction.overload import explain_overload, is_overload, mark_attempt, unmark_attempt
 from orthostat.prediction.process import ModelProcess
 from orthostat.prediction.scene import Work, commit_scene, compute_scene, download_image, record_failure
-from orthostat.prediction.stac import read_generation
+from orthostat.prediction.stac import read_since
 from orthostat.scratch import scratch_folder
 
 log = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ def predict_apart(recipe: Recipe, work: Sequence[Work], overloads: int) -> Gener
             unmark_attempt(one)
     for one in work:
         if is_overload(one, recipe, overloads):
-            yield _told(record_failure(one, explain_overload(one, recipe)))
+            yield _told(record_failure(one, explain_overload(one, recipe), recipe))
         else:
             # After the model is loaded: if that is too much, it is no scene's doing.
             yield from predict_each(recipe, [one], lambda it: mark_attempt(it, recipe, overloads))
@@ -159,7 +159,7 @@ def _attempt(
     except (BundleError, OutageError, MachineError):
         raise  # no other scene would fare better
     except OrthostatError as error:
-        return store.submit(record_failure, work, error)
+        return store.submit(record_failure, work, error, recipe)
     return store.submit(commit_scene, process, recipe, work, facts, folder)
 
 
@@ -185,7 +185,7 @@ def _download_ahead(
 def _is_committed(work: Work) -> bool:
     if not storage.exists(work.key.item):
         return False
-    if work.generation is not None and not is_since(read_generation(work.key.item), work.generation):
+    if work.generation is not None and read_since(work.key.item, work.generation) is None:
         return False
     storage.delete(work.key.failure)  # a process that ended between the commit and this line left it
     return True
@@ -194,7 +194,7 @@ def _is_committed(work: Work) -> bool:
 def _has_failed(work: Work, recipe: Recipe) -> bool:
     """Whether an earlier attempt at this batch left a record that says that it will fail again."""
     failure = read_failure(work.key.failure) if storage.exists(work.key.failure) else None
-    return failure is not None and failure.generation == work.generation and failure.is_final(recipe.limits)
+    return failure is not None and failure.generation == work.generation and failure.is_final(recipe)
 
 
 def _told(outcome: Prediction | Failure) -> Prediction | Failure:

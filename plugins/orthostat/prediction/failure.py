@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orthostat import __version__, storage
 from orthostat.errors import Cause, OutageError, StorageError
-from orthostat.pipelines.limits import Limits
+from orthostat.planning.manifest import Recipe, Room
 
 
 class Failure(BaseModel):
@@ -24,14 +24,18 @@ class Failure(BaseModel):
     """Of a limit that was exceeded, its field in `Limits`."""
     allowed: float | None = None
     """Its value then."""
+    room: Room | None = None
+    """Of a scene that took too much memory, or ended its pod: what it had."""
     generation: str | None = None
     """The re-prediction that failed; None for a first one."""
     code_version: str = __version__
 
-    def is_final(self, limits: Limits) -> bool:
-        """Whether predicting the same bytes would fail again."""
+    def is_final(self, recipe: Recipe) -> bool:
+        """Whether predicting the same bytes in this way would fail again."""
+        if self.room is not None:
+            return not recipe.room.has_more_than(self.room)
         if self.kind == "limit" and self.limit is not None and self.allowed is not None:
-            return bool(getattr(limits, self.limit, 0) <= self.allowed)
+            return bool(getattr(recipe.limits, self.limit, 0) <= self.allowed)
         return self.kind in {"image", "bundle"}
 
 

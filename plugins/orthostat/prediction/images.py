@@ -51,7 +51,7 @@ def predict_images(
             remove_outdated(item.scene, item.key)
             work.append(item)
         except StorageError as error:
-            failures.append(_record_missing(parts[0], name, folder, error))
+            failures.append(_record_missing(recipe, parts[0], name, folder, error))
     items = []
     for outcome in predict_each(recipe, work, early=early):
         if isinstance(outcome, Failure):
@@ -109,7 +109,7 @@ def describe_work(images: list[str], name: str, key: PredictionKey) -> Work:
     return Work(scene, key, is_on_demand=True, parts=parts if len(parts) > 1 else ())
 
 
-def _record_missing(image: str, name: str, folder: str, error: StorageError) -> Failure:
+def _record_missing(recipe: Recipe, image: str, name: str, folder: str, error: StorageError) -> Failure:
     never = datetime.fromtimestamp(0, UTC)
     scene = Scene(
         scene_id=name,
@@ -119,4 +119,4 @@ def _record_missing(image: str, name: str, folder: str, error: StorageError) -> 
         last_modified=never,
         acquired=never,
     )
-    return record_failure(Work(scene, PredictionKey(folder)), error)
+    return record_failure(Work(scene, PredictionKey(folder)), error, recipe)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orthostat import storage
 from orthostat.errors import LimitError
-from orthostat.planning.manifest import Recipe
+from orthostat.planning.manifest import Recipe, Room
 from orthostat.prediction.scene import Work
 
 
@@ -20,13 +20,13 @@ class Attempt(BaseModel):
 
     overloads: int
     """How many pods of the batch were killed before."""
-    memory_mb: float
-    """What the model's process may have."""
+    room: Room
+    """What the scene had."""
 
 
 def mark_attempt(work: Work, recipe: Recipe, overloads: int) -> None:
     """Say that this scene is tried now, and nothing beside it."""
-    mark = Attempt(overloads=overloads, memory_mb=recipe.limits.memory_mb)
+    mark = Attempt(overloads=overloads, room=recipe.room)
     storage.write_json(work.key.attempt, mark.model_dump())
 
 
@@ -36,23 +36,25 @@ def unmark_attempt(work: Work) -> None:
 
 
 def is_overload(work: Work, recipe: Recipe, overloads: int) -> bool:
-    """Whether the last pod that was killed was killed at this scene, alone, with no less memory than now."""
+    """Whether the last pod that was killed was killed at this scene, alone, with no less room than now."""
     if not storage.exists(work.key.attempt):
         return False
     try:
         mark = Attempt.model_validate(storage.read_json(work.key.attempt))
     except ValidationError:
         return False  # another version wrote it
-    return mark.overloads == overloads - 1 and mark.memory_mb >= recipe.limits.memory_mb
+    return mark.overloads == overloads - 1 and not recipe.room.has_more_than(mark.room)
 
 
 def explain_overload(work: Work, recipe: Recipe) -> LimitError:
-    """The failure of such a scene, which waits until the limit is raised."""
-    allowed = recipe.limits.memory_mb
+    """The failure of such a scene, which waits until its pod has more room."""
+    room = recipe.room
+    scratch = "" if room.scratch_mb is None else f" and {room.scratch_mb:,.0f} MB of scratch"
     return LimitError(
         f"{work.scene.image_uri} takes more memory or scratch than its pod has, also alone: the pod was "
-        f"killed, its model may have {allowed:,.0f} MB (resources.memory, limits.memory_mb); raise it, lower "
-        "model.batch_size, or cut the image into scenes",
+        f"killed, with {room.memory_mb:,.0f} MB for the model{scratch}; raise resources.memory or "
+        "resources.scratch, whichever the run's note says, lower model.batch_size, or cut the image into "
+        "scenes",
         "memory_mb",
-        allowed,
+        room.memory_mb,
     )

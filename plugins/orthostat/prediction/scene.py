@@ -17,7 +17,7 @@ from orthostat.prediction.failure import Failure
 from orthostat.prediction.item import File, Prediction
 from orthostat.prediction.options import resolve_options
 from orthostat.prediction.process import ModelProcess
-from orthostat.prediction.stac import media_type, to_stac
+from orthostat.prediction.stac import media_type, read_since, to_stac
 from orthostat.scenes.scene import Scene
 from orthostat.storage import StoredObject
 
@@ -100,8 +100,15 @@ def compute_scene(
 
 
 def commit_scene(process: ModelProcess, recipe: Recipe, work: Work, facts: Facts, folder: Path) -> Prediction:
-    """The second half: store the files, then the Item. `folder` is gone afterwards. Raises StorageError."""
+    """The second half: store the files, then the Item. `folder` is gone afterwards. Raises StorageError.
+
+    Another run that predicts again, and was planned later, may have been faster: its Item is left, and
+    returned.
+    """
     try:
+        later = None if work.generation is None else read_since(work.key.item, work.generation)
+        if later is not None:
+            return later
         files = {}
         for name in facts.files:
             path = folder / name
@@ -118,7 +125,7 @@ def commit_scene(process: ModelProcess, recipe: Recipe, work: Work, facts: Facts
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def record_failure(work: Work, error: OrthostatError) -> Failure:
+def record_failure(work: Work, error: OrthostatError, recipe: Recipe) -> Failure:
     """Store why a scene has no prediction. A prediction that stands there from before is left alone."""
     scene = work.scene
     failure = Failure(
@@ -129,6 +136,7 @@ def record_failure(work: Work, error: OrthostatError) -> Failure:
         reason=str(error)[:_LONGEST_REASON],
         limit=error.limit if isinstance(error, LimitError) else None,
         allowed=error.allowed if isinstance(error, LimitError) else None,
+        room=recipe.room if isinstance(error, LimitError) and error.limit == "memory_mb" else None,
         generation=work.generation,
     )
     storage.write_json(work.key.failure, failure.model_dump(mode="json"))

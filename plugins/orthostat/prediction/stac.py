@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from orthostat import storage
 from orthostat.errors import OutageError, StorageError
+from orthostat.planning.manifest import is_since
 from orthostat.prediction.classes import NODATA, LabelClass
 from orthostat.prediction.facts import BandFacts
 from orthostat.prediction.item import File, Prediction
@@ -262,14 +263,17 @@ def _pair(values: list[int]) -> tuple[int, int]:
     return first, second
 
 
-def read_generation(uri: str) -> str | None:
-    """The re-prediction that the Item at `uri` comes from; None also for what is no Item of ours."""
+def read_since(uri: str, generation: str) -> Prediction | None:
+    """The prediction at `uri` if it is of that re-prediction, or of one that was planned later; else None,
+    also for what is no Item of ours. Raises OutageError.
+    """
     try:
-        return from_stac(storage.read_json(uri), uri).generation
+        found = from_stac(storage.read_json(uri), uri)
     except OutageError:
         raise
     except StorageError:
         return None
+    return found if is_since(found.generation, generation) else None
 
 
 def read_predictions(uris: Sequence[str]) -> list[Prediction]:

@@ -37,7 +37,7 @@ def publish(pipeline: Pipeline) -> str | None:
     with open_database(database_url) as connection:
         connection.execute(
             text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"),
-            {"name": f"orthostat catalog {pipeline.output}"},
+            {"name": f"orthostat catalog {layout.catalog()}"},
         )
         require_own_output(pipeline)
         storage.write_json(layout.catalog(), _make_catalog(connection, pipeline))
