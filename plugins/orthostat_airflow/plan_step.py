@@ -29,7 +29,7 @@ FORM = {
         type=["null", "string"],
         format="date",
         title="From",
-        description="First day of acquisition. Leave both days empty in a scheduled run or a backfill.",
+        description="First day of acquisition. A run by hand needs both days.",
     ),
     "to": Param(
         None,
@@ -67,6 +67,7 @@ class PlanStep(Step):
         run = context["dag_run"]
         before = states_of(context["ti"], run.dag_id, run.run_id)
         try:
+            require_known(run.conf)
             window = run_window(context, self.lookback_days)
             self.arguments += ["--start", window.start.isoformat(), "--end", window.end.isoformat()]
             if context["params"]["re_predict"]:
@@ -85,6 +86,13 @@ class PlanStep(Step):
             context["ti"].xcom_push(NOTE, f"{self.task_id} failed: {error}")
             raise (AirflowFailException if error.is_final else AirflowException)(str(error)) from error
         return batches
+
+
+def require_known(conf: Mapping[str, Any] | None) -> None:
+    """Raises ConfigurationError for what the form does not have: a misspelt day would be left out."""
+    unknown = sorted(set(conf or {}) - set(FORM))
+    if unknown:
+        raise ConfigurationError(f"the run is given {unknown}, the form has {list(FORM)}; correct the names")
 
 
 def states_of(ti: Any, dag_id: str, run_id: str) -> dict[str, str | None]:
@@ -141,10 +149,11 @@ def run_window(context: Mapping[str, Any], lookback_days: int) -> Window:
     params = context["params"]
     start = _moment(context.get("data_interval_start"))
     end = _moment(context.get("data_interval_end"))
-    interval = (start, end) if start is not None and end is not None else None
-    is_scheduled = context["dag_run"].run_type == "scheduled"
+    run_type = context["dag_run"].run_type
+    # By hand, the interval is that of a date which nobody has thought about: it would be some day or other.
+    interval = None if start is None or end is None or run_type == "manual" else (start, end)
     return resolve_window(
-        _day(params["from"]), _day(params["to"]), interval, lookback_days if is_scheduled else None
+        _day(params["from"]), _day(params["to"]), interval, lookback_days if run_type == "scheduled" else None
     )
 
 

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import pendulum
 import pytest
 
+from orthostat.errors import ConfigurationError
+
 NOTHING = {"from": None, "to": None, "re_predict": False}
 
 
@@ -35,3 +37,21 @@ def test_window_of_each_kind_of_run(
     }
     window = run_window(context, lookback_days=30)
     assert (window.start, window.end) == (start, end)
+
+
+def test_a_run_by_hand_needs_both_days_and_no_others() -> None:
+    """Of a scheduled pipeline it has an interval, of a date that nobody has thought about."""
+    from orthostat_airflow.plan_step import require_known, run_window
+
+    context = {
+        "params": NOTHING,
+        "dag_run": SimpleNamespace(run_type="manual"),
+        "data_interval_start": pendulum.datetime(2024, 3, 9, tz="UTC"),
+        "data_interval_end": pendulum.datetime(2024, 3, 10, tz="UTC"),
+    }
+    with pytest.raises(ConfigurationError, match="fill in both 'from' and 'to'"):
+        run_window(context, lookback_days=30)
+    require_known(None)
+    require_known(NOTHING)
+    with pytest.raises(ConfigurationError, match=r"is given \['start'\], the form has \['from', 'to'"):
+        require_known({"start": "2024-01-01"})

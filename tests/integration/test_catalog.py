@@ -17,6 +17,7 @@ from orthostat.layout import Layout
 from orthostat.pipelines.config import Pipeline
 from orthostat.pipelines.window import window_of_days
 from orthostat.planning.plan import make_plan
+from orthostat.scenes.withdrawals import read_withdrawals
 from orthostat.statistics import exports
 from orthostat.statistics import publish as publish_module
 from orthostat.statistics.copy import read_vintage
@@ -63,6 +64,33 @@ def test_an_output_of_another_pipeline_is_left_alone(pipeline: Pipeline) -> None
         with pytest.raises(ConfigurationError, match=message):
             use(other)
     assert files_of(pipeline) == before
+
+
+def test_a_copied_file_withdraws_no_scene_of_the_owner(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ORTHOSTAT_PIPELINES_DIR", str(tmp_path))
+    (tmp_path / "copied.yaml").write_text(pipeline.model_copy(update={"name": "copied"}).model_dump_json())
+    release(pipeline, "run-1", [make_result(pipeline)])
+    publish(pipeline)
+    reason = ["--scene-id", "A_20240105", "--reason", "smoke"]
+    for action in (["withdraw", *reason], ["restore", *reason[:2]]):
+        assert main(["scenes", action[0], "--pipeline", "copied", *action[1:]]) == 2
+        assert "is that of the pipeline 'made'" in capsys.readouterr().err
+    assert read_withdrawals(Layout(pipeline.output)) == {}
+
+
+def test_a_renamed_pipeline_keeps_the_releases_of_its_former_name(pipeline: Pipeline) -> None:
+    """The cure that the plan's message names, followed to the letter."""
+    release(pipeline, "run-1", [make_result(pipeline)])
+    publish(pipeline)
+    former = files_of(pipeline)
+    storage.delete(Layout(pipeline.output).catalog())
+    renamed = pipeline.model_copy(update={"name": "renamed"})
+    release(renamed, "run-1", [make_result(renamed)])
+    publish(renamed)
+    assert publish_module.find_leftovers(renamed) == []
+    assert files_of(renamed).items() >= {name: etag for name, etag in former.items() if "/" in name}.items()
 
 
 def test_the_catalog_names_the_files_of_every_period_as_they_are_now(

@@ -124,7 +124,7 @@ def test_verify_believes_only_what_lies_in_s3(s3_bucket: str) -> None:
         "truncated",
         "neither Item nor failure record",
     ]
-    with pytest.raises(ToleranceError, match=r"2 of 3 scenes failed \(67%\), tolerated are 50%.*truncated"):
+    with pytest.raises(ToleranceError, match=r"2 of 3 scenes failed \(67%\), tolerated are 50%.*verify says"):
         require_tolerance(plan)
 
 

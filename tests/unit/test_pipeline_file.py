@@ -58,6 +58,8 @@ def test_results_may_lie_beside_the_days_of_an_archive(tmp_path: Path) -> None:
         ),
         ({"resources": {"memory": "16k"}}, r"field 'resources.memory' .*: is 16000 bytes; .* e.g. 16Gi"),
         ({"resources": {"memory": "100"}}, r"field 'resources.memory' .*'100': is 100 bytes; .* e.g. 100Gi"),
+        ({"output": "s3://b//made"}, "output s3://b//made has '//', '.' or '..' in it"),
+        ({"output": "s3://b/x/../made"}, r"output s3://b/x/\.\./made has '//', '.' or '..' in it"),
         ({"resources": {"image": ""}}, r"field 'resources.image' has the value ''"),
         ({"name": "other"}, r"field 'name' is 'other', the file is 'made.yaml'; make them equal"),
     ],

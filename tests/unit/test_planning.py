@@ -40,6 +40,9 @@ def test_a_moment_with_an_offset_is_one_of_utc() -> None:
     times = ["--start", "2024-01-02T01:00+05:00", "--end", "2024-01-03T00:00Z"]
     parsed = build_parser().parse_args(["step", "plan", "--pipeline", "made", "--run-id", "r", *times])
     assert f"{parsed.start:%Y-%m-%d %H:%M}" == "2024-01-01 20:00"
+    times[1] = "0001-01-01T00:00+14:00"
+    with pytest.raises(SystemExit, match="2"):
+        build_parser().parse_args(["step", "plan", "--pipeline", "made", "--run-id", "r", *times])
 
 
 def test_listing_pages_through_more_keys_than_one_answer_holds(s3_bucket: str) -> None:
@@ -130,6 +133,20 @@ def test_plan_leaves_out_what_is_committed_and_takes_replaced_images(s3_bucket: 
         ConfigurationError, match=r"run 'never' has no plan .*; see what its step 'plan' says"
     ):
         read_plan(pipeline.output, "never")
+
+
+def test_what_failed_before_is_told_and_not_forgotten(s3_bucket: str) -> None:
+    upload(s3_bucket, "A_20240105.tif", "B_20240105.tif", "C_20240105.tif")
+    pipeline = make_pipeline(f"{s3_bucket}/made")
+    plan = make_plan(pipeline, "run 1", JANUARY)
+    for scene, kind in zip(plan.scenes(), ("image", "machine", "image"), strict=True):
+        key = pipeline_ledger(pipeline, JANUARY).key(scene)
+        reason = {"scene_id": scene.scene_id, "image_uri": "u", "etag": "e", "kind": kind, "reason": "r"}
+        storage.write_json(key.failure, reason)
+    storage.write_json(pipeline_ledger(pipeline, JANUARY).key(plan.scenes()[2]).item, {})  # an older one
+    again = make_plan(pipeline, "run 2", JANUARY)
+    assert (again.planned, again.waiting) == (1, ("A_20240105 (image)",))
+    assert make_plan(pipeline, "run 3", JANUARY, is_repredicted=True).waiting == ()
 
 
 def test_a_new_pipeline_with_the_output_of_an_old_one_stops_itself_alone(s3_bucket: str) -> None:

@@ -33,6 +33,9 @@ def test_a_window_of_days_is_told_as_the_form_takes_it() -> None:
     assert str(period_window("2024-02", "month")) == "2024-02-01 to 2024-02-29"
     nightly = resolve_window(None, None, (utc(2024, 3, 9, 2), utc(2024, 3, 10, 2)), 1)
     assert str(nightly) == "2024-03-09 02:00 to before 2024-03-10 02:00 UTC"
+    assert str(Window(utc(2024, 3, 9, 2, 0, 1), utc(2024, 3, 10))) == (
+        "2024-03-09 02:00:01 to before 2024-03-10 00:00 UTC"
+    )
 
 
 def test_nightly_run_looks_back_from_the_end_of_its_interval() -> None:
@@ -68,8 +71,8 @@ def test_an_interval_that_is_a_moment_is_none() -> None:
 @pytest.mark.parametrize(
     ("first", "last", "message"),
     [
-        (None, None, "neither days nor a data interval; fill in 'from' and 'to'"),
-        (date(2024, 1, 1), None, "give both days or neither"),
+        (None, None, "neither days nor a data interval; fill in both 'from' and 'to'"),
+        (date(2024, 1, 1), None, "from is 2024-01-01, to is empty; fill in both"),
         (date(2024, 2, 1), date(2024, 1, 1), "before the first day 2024-02-01; swap them"),
     ],
 )

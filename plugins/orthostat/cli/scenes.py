@@ -1,7 +1,10 @@
 """`orthostat scenes`: withdraw a scene from a pipeline's figures, or let it count again."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orthostat.pipelines.config import Pipeline
 
 
 def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -29,12 +32,11 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
 def withdraw(arguments: argparse.Namespace) -> dict[str, Any]:
     """Record the withdrawal. Raises SceneError for a scene that the archive does not have."""
     from orthostat.layout import Layout
-    from orthostat.pipelines.load import find_pipeline
     from orthostat.pipelines.window import period_of
     from orthostat.scenes.archive import find_acquired
     from orthostat.scenes.withdrawals import withdraw
 
-    pipeline = find_pipeline(arguments.pipeline)
+    pipeline = _find_owner(arguments.pipeline)
     acquired = find_acquired(pipeline.scenes, arguments.scene_id)
     withdrawal = withdraw(Layout(pipeline.output), arguments.scene_id, arguments.reason)
     period = period_of(acquired, pipeline.period)
@@ -48,10 +50,9 @@ def withdraw(arguments: argparse.Namespace) -> dict[str, Any]:
 def restore(arguments: argparse.Namespace) -> dict[str, Any]:
     """Remove the record. Raises SceneError when there is none."""
     from orthostat.layout import Layout
-    from orthostat.pipelines.load import find_pipeline
     from orthostat.scenes.withdrawals import restore
 
-    restore(Layout(find_pipeline(arguments.pipeline).output), arguments.scene_id)
+    restore(Layout(_find_owner(arguments.pipeline).output), arguments.scene_id)
     return {"scene_id": arguments.scene_id, "is_withdrawn": False}
 
 
@@ -62,6 +63,16 @@ def list_withdrawn(arguments: argparse.Namespace) -> dict[str, Any]:
     from orthostat.scenes.withdrawals import read_withdrawals
 
     return dict(read_withdrawals(Layout(find_pipeline(arguments.pipeline).output)))
+
+
+def _find_owner(name: str) -> "Pipeline":
+    """The pipeline, which must own its output: a withdrawal changes figures. Raises ConfigurationError."""
+    from orthostat.pipelines.load import find_pipeline, load_all
+    from orthostat.pipelines.outputs import require_own_output
+
+    pipeline = find_pipeline(name)
+    require_own_output(pipeline, load_all())
+    return pipeline
 
 
 _ACTIONS = (

@@ -84,8 +84,9 @@ def plan(arguments: argparse.Namespace) -> Result:
         others=load_all(),
     )
     counts = f"{made.listed} scenes listed, {made.planned} to predict in {len(made.batches)} batches"
+    waiting = [f"failed before and not tried again: {', '.join(made.waiting)}"] if made.waiting else []
     skipped = [f"skipped: {'; '.join(made.problems)}"] if made.problems else []
-    note = "; ".join([f"acquired {window}: {counts}", *skipped])
+    note = "; ".join([f"acquired {window}: {counts}", *waiting, *skipped])
     if made.planned == 0:
         from orthostat.steps.settle import settle_run  # zones, and what is released
 
@@ -209,7 +210,10 @@ def _moment(text: str) -> datetime:
         ) from error
     if moment.tzinfo is None:
         raise argparse.ArgumentTypeError(f"'{text}' has no UTC offset; write e.g. 2024-01-01T00:00:00+00:00")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is no time of the years 1 to 9999 in UTC") from error
 
 
 _WORK_STEPS: dict[str, tuple[Callable[[argparse.Namespace], Result], str, str]] = {

@@ -275,7 +275,11 @@ class Pipeline(Section):
         return self.limits.model_copy(update={"memory_mb": 0.9 * amount(self.resources.memory) / 1e6})
 
     @model_validator(mode="after")
-    def _reads_no_results(self) -> "Pipeline":
+    def _has_place_of_its_own(self) -> "Pipeline":
+        if {"", ".", ".."} & set(self.output.removeprefix("s3://").rstrip("/").split("/")):
+            raise ValueError(
+                f"output {self.output} has '//', '.' or '..' in it, which mean nothing in S3; leave them out"
+            )
         if fits(self.scenes.uri, f"{self.output.rstrip('/')}/"):
             raise ValueError(
                 f"output {self.output} lies below scenes.uri {self.scenes.uri}: results would be listed "

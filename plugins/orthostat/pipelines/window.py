@@ -42,7 +42,7 @@ class Window:
         """Whole days as a form takes them, the last one included; else the moments in UTC."""
         if self.start.time() == self.end.time() == time.min:
             return f"{self.start:%Y-%m-%d} to {self.end - timedelta(days=1):%Y-%m-%d}"
-        return f"{self.start:%Y-%m-%d %H:%M} to before {self.end:%Y-%m-%d %H:%M} UTC"
+        return f"{_plain(self.start)} to before {_plain(self.end)} UTC"
 
 
 def window_of_days(first: date, last: date) -> Window:
@@ -58,7 +58,7 @@ def resolve_window(
     interval: tuple[datetime, datetime] | None,
     lookback_days: int | None,
 ) -> Window:
-    """The window of a run: the days of its form, else its data interval.
+    """The window of a run: the days of its form, else its data interval, which a run by hand has not.
 
     With `lookback_days` (a nightly run) the interval's end is kept and its start moved so far back, so that
     scenes that arrive late are found. Without it (a backfill) the interval is taken as it is; one of days or
@@ -67,11 +67,11 @@ def resolve_window(
     Raises ConfigurationError when neither is there, or only one of the two days is given.
     """
     if (first is None) != (last is None):
-        raise ConfigurationError(f"from is {first}, to is {last}; give both days or neither")
+        raise ConfigurationError(f"from is {first or 'empty'}, to is {last or 'empty'}; fill in both")
     if first is not None and last is not None:
         return window_of_days(first, last)
     if interval is None or interval[0] == interval[1]:  # so Airflow calls a moment without a schedule
-        raise ConfigurationError("the run has neither days nor a data interval; fill in 'from' and 'to'")
+        raise ConfigurationError("the run has neither days nor a data interval; fill in both 'from' and 'to'")
     start, end = (moment.astimezone(UTC) for moment in interval)
     if lookback_days is not None:
         return Window(min(start, end - timedelta(days=lookback_days)), end)
@@ -119,3 +119,8 @@ def periods_in(window: Window, length: PeriodLength) -> list[str]:
 
 def _midnight(day: date) -> datetime:
     return datetime.combine(day, time.min, UTC)
+
+
+def _plain(moment: datetime) -> str:
+    is_whole = moment.second == moment.microsecond == 0
+    return moment.replace(tzinfo=None).isoformat(" ", "minutes" if is_whole else "auto")

@@ -16,7 +16,7 @@ from orthostat.pipelines.outputs import require_own_output
 from orthostat.pipelines.window import Window, periods_in
 from orthostat.planning.manifest import Batch, Recipe, name_generation, read_batch, write_manifest
 from orthostat.planning.recipe import options_sha256, pipeline_recipe, require_classes
-from orthostat.prediction.failure import read_failure
+from orthostat.prediction.failure import Failure, read_failure
 from orthostat.scenes.archive import list_scenes
 from orthostat.scenes.ledger import Ledger, new_scenes, read_ledger
 from orthostat.scenes.scene import Scene
@@ -46,6 +46,9 @@ class Plan(BaseModel):
     """URIs of the batches' manifests."""
     generation: str | None = None
     """Of a run that predicts again; names it, and the moment of its plan."""
+    waiting: tuple[str, ...] = ()
+    """Scenes that failed before and would fail again, each with the kind of its failure: the first, and how
+    many."""
     problems: tuple[str, ...] = ()
     """What looks like a scene in the archive and cannot be one, with the reason: the first, and how many."""
 
@@ -89,9 +92,8 @@ def make_plan(
     scenes = [scene for scene in listing.scenes if scene.scene_id not in withdrawn]
     recipe = pipeline_recipe(pipeline)
     ledger = read_ledger(layout, pipeline.model.sha256, options_sha256(recipe), window)
-    planned = (
-        scenes if is_repredicted else new_scenes(scenes, ledger, _final_failures(scenes, ledger, recipe))
-    )
+    failures = {} if is_repredicted else _final_failures(scenes, ledger, recipe)
+    planned = scenes if is_repredicted else new_scenes(scenes, ledger, failures)
     generation = name_generation(run_id) if is_repredicted else None
     batches = []
     for number, batch in enumerate(balance(planned, batch_count(planned, pipeline))):
@@ -106,6 +108,7 @@ def make_plan(
         planned=len(planned),
         batches=tuple(batches),
         generation=generation,
+        waiting=tuple(name_some([f"{f.scene_id} ({f.kind})" for f in failures.values()], _MOST_PROBLEMS)),
         problems=tuple(name_some(listing.problems, _MOST_PROBLEMS)),
     )
     write_manifest(layout.plan(run_id), plan)
@@ -143,12 +146,15 @@ def balance(scenes: Sequence[Scene], count: int) -> list[list[Scene]]:
     return [batch for batch in batches if batch]
 
 
-def _final_failures(scenes: Sequence[Scene], ledger: Ledger, recipe: Recipe) -> list[str]:
-    """The failure records of scenes that would fail again; one that cannot be understood says nothing."""
-    uris = [ledger.key(scene).failure for scene in scenes if ledger.has_failed(scene)]
+def _final_failures(scenes: Sequence[Scene], ledger: Ledger, recipe: Recipe) -> dict[str, Failure]:
+    """The failure records, by URI, of scenes without a prediction that would fail again; one that cannot be
+    understood says nothing.
+    """
+    lacking = [scene for scene in scenes if ledger.has_failed(scene) and not ledger.is_committed(scene)]
+    uris = [ledger.key(scene).failure for scene in lacking]
     with ThreadPoolExecutor(_READERS) as readers:
         failures = zip(uris, readers.map(read_failure, uris), strict=True)
-        return [uri for uri, failure in failures if failure and failure.is_final(recipe)]
+        return {uri: failure for uri, failure in failures if failure and failure.is_final(recipe)}
 
 
 def _manifest(pipeline: Pipeline, recipe: Recipe, scenes: Sequence[Scene], generation: str | None) -> Batch:

@@ -12,7 +12,7 @@ from orthostat.layout import Layout
 from orthostat.pipelines.config import Pipeline
 from orthostat.pipelines.outputs import require_own_output
 from orthostat.statistics.database import migrate, open_database
-from orthostat.statistics.vintages import Release, read_periods, read_releases
+from orthostat.statistics.vintages import Release, read_periods, read_release_ids, read_releases
 
 
 def publish(pipeline: Pipeline) -> str | None:
@@ -62,7 +62,7 @@ def find_leftovers(pipeline: Pipeline) -> list[str]:
     require_own_output(pipeline)
     layout = Layout(pipeline.output)
     with open_database(settings.database_url()) as connection:
-        known = {release.release_id for release in read_releases(connection, pipeline.name)}
+        known = read_release_ids(connection)  # of all: the pipeline may have had another name
     named = [entry["release_id"] for entry in read_catalog(layout)["releases"]]
     unknown = [release_id for release_id in named if release_id not in known]
     if unknown:

@@ -67,6 +67,11 @@ def read_releases(connection: Connection, pipeline: str) -> list[Release]:
     return [Release(**row) for row in found.mappings()]
 
 
+def read_release_ids(connection: Connection) -> set[str]:
+    """The ids of every release of every pipeline."""
+    return set(connection.execute(text("SELECT release_id FROM release")).scalars())
+
+
 def find_vintage(connection: Connection, pipeline: str, vintage: int | None = None) -> Release:
     """The release with that vintage; the latest without one. Raises ReleaseError when there is none."""
     releases = read_releases(connection, pipeline)
