@@ -145,7 +145,7 @@ def test_a_plan_that_had_skipped_all_and_finds_something_now_says_so(
     context = {
         "ti": told,
         "params": {"from": "2024-01-01", "to": "2024-01-31", "re_predict": False},
-        "dag_run": SimpleNamespace(dag_id="made", run_id="run", run_type="manual"),
+        "dag_run": SimpleNamespace(dag_id="made", run_id="run", run_type="manual", conf=None),
     }
     plan = PlanStep(task_id="plan", pipeline=make_pipeline(runner="process"))
     if is_refused:
