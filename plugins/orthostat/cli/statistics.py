@@ -53,8 +53,8 @@ def add_parser(commands: "argparse._SubParsersAction[Any]") -> None:
         "clean",
         help="find files of releases that the database does not have",
         description="List the files under the pipeline's releases/ that belong to no release in the "
-        "database, such as those that a database had before it was restored from a backup. Until the next "
-        "run has written the catalog anew, nothing is told from a wrong database, and this fails.",
+        "database, such as those that a database had before it was restored from a backup. After a "
+        "restore this fails until the next run has written the catalog anew.",
     )
     clean.add_argument("--pipeline", required=True, metavar="NAME", help="name of the pipeline file")
     clean.add_argument("--delete", action="store_true", help="also delete them")

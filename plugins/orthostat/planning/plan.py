@@ -150,8 +150,7 @@ def _final_failures(scenes: Sequence[Scene], ledger: Ledger, recipe: Recipe) -> 
     """The failure records, by URI, of scenes without a prediction that would fail again; one that cannot be
     understood says nothing.
     """
-    lacking = [scene for scene in scenes if ledger.has_failed(scene) and not ledger.is_committed(scene)]
-    uris = [ledger.key(scene).failure for scene in lacking]
+    uris = [ledger.key(scene).failure for scene in scenes if ledger.has_failed(scene)]
     with ThreadPoolExecutor(_READERS) as readers:
         failures = zip(uris, readers.map(read_failure, uris), strict=True)
         return {uri: failure for uri, failure in failures if failure and failure.is_final(recipe)}
